@@ -1,0 +1,1 @@
+"""Graphon mean-field games of the papers, one file each."""

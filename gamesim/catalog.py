@@ -1,0 +1,70 @@
+"""The catalogue: id -> ("module:Class", one line of help). Data only, so that listing it imports nothing heavy.
+
+Each room keeps its own table (`gamesim.envs.TABLE`, ...); other distributions add theirs by entry points in the groups
+`gamesim.games`, `gamesim.solvers` and `gamesim.experiments`; `module:Class` names anything importable.
+"""
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gamesim.errors import InvalidInput, refuse, unknown
+
+ROOMS = {"games": "gamesim.envs", "solvers": "gamesim.algorithms", "experiments": "gamesim.experiments"}
+Table = dict[str, tuple[str, str]]
+
+
+def table(kind: str) -> Table:
+    """The built-in entries of a kind ("games", "solvers" or "experiments")."""
+    found: Table = importlib.import_module(ROOMS[kind]).TABLE
+    return found
+
+
+def plugins(kind: str) -> dict[str, EntryPoint]:
+    """The installed plug-ins of a kind, by id; none is imported."""
+    return {point.name: point for point in entry_points(group=f"gamesim.{kind}")}
+
+
+def entries(kind: str) -> Table:
+    """Everything of a kind, built in or installed."""
+    extra = {name: (p.value, f"plug-in of {p.dist.name if p.dist else '?'}") for name, p in plugins(kind).items()}
+    return {**extra, **table(kind)}
+
+
+def find(kind: str, name: str) -> Any:
+    """The class behind an id or behind `module:Class`; unknown ids list the nearest ones."""
+    known = table(kind)
+    if name in known:
+        return load(known[name][0])
+    if name in plugins(kind):
+        return plugins(kind)[name].load()
+    if ":" in name:
+        return load(name, field=kind[:-1])
+    raise unknown(kind[:-1], name, entries(kind))
+
+
+def load(path: str, field: str = "class") -> Any:
+    """Import `module:Class`."""
+    module, _, name = path.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), name)):
+        raise refuse(field, path, "an id of `gamesim list`, or module:Class")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"{field}: cannot import {module!r} of {path!r} ({error}); is it on PYTHONPATH?") from None
+    if not hasattr(found, name):
+        raise unknown(f"{field} in {module}", name, [n for n in vars(found) if not n.startswith("_")])
+    return getattr(found, name)
+
+
+def lazily(room: str, entries: Table, also: dict[str, str] | None = None) -> tuple[Callable[[str], Any], list[str]]:
+    """`__getattr__` and `__all__` for a room that exports the classes of its table without importing them."""
+    paths = {path.partition(":")[2]: path for path, _ in entries.values()} | (also or {})
+
+    def getter(name: str) -> Any:
+        if name not in paths:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return load(paths[name])
+
+    return getter, sorted(paths)

@@ -1,0 +1,39 @@
+"""The errors a user meets: one line that names the field, the value and what would be right.
+
+Everything that a person typed or passed in is checked before any work starts and refused with `InvalidInput`; the
+command line prints its text alone and exits with 2. Anything else that is raised is a defect of gamesim.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InvalidInput(ValueError):
+    """A value that gamesim refuses: the message names the field, the value and what would be right."""
+
+
+class MissingExtra(InvalidInput):
+    """An optional package is not installed: the message says which command installs it."""
+
+
+def refuse(field: str, value: object, wanted: str) -> InvalidInput:
+    """The one form of a refusal, to be raised by the caller.
+
+    >>> print(refuse("step_size", -1, "a number above 0"))
+    step_size: got -1, expected a number above 0
+    """
+    shown = repr(value) if isinstance(value, str) else str(value)
+    shown = " ".join(shown.split())
+    return InvalidInput(f"{field}: got {shown if len(shown) < 120 else shown[:117] + '...'}, expected {wanted}")
+
+
+def unknown(field: str, name: str, known: Iterable[str]) -> InvalidInput:
+    """A name that is not among the known ones; the nearest are suggested.
+
+    >>> print(unknown("solver", "gmfg-po", ["gmfg-ppo", "fixed-point"]))
+    solver: got 'gmfg-po', expected one of fixed-point, gmfg-ppo; did you mean gmfg-ppo?
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return refuse(field, name, f"one of {', '.join(known)}{hint}" if known else "nothing: no name is known here")

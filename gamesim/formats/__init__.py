@@ -1,0 +1,1 @@
+"""Files that people already have: graphs now, game files later."""

@@ -1,0 +1,106 @@
+"""What a model-free solver needs of a game, by protocol: a user's class imports nothing of gamesim."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from gamesim.errors import InvalidInput, refuse
+
+Policy = tuple[Tensor, ...]
+"""One tensor per player or population, [..., action]; rows sum to one; leading dimensions are a batch."""
+
+
+@runtime_checkable
+class Game(Protocol):
+    """Anything with these three methods is a game."""
+
+    def start(self) -> Policy:
+        """A policy to begin from: uniform unless there is a reason."""
+        ...
+
+    def feedback(self, policy: Policy) -> Policy:
+        """The value of each action under the policy, shaped like the policy."""
+        ...
+
+    def exploitability(self, policy: Policy) -> Tensor:
+        """What the best deviation gains: at least 0, and 0 exactly at equilibrium; shape = batch."""
+        ...
+
+
+@runtime_checkable
+class RegularizedGame(Game, Protocol):
+    """A game that also knows its entropy-regularised values: its methods take a `temperature`."""
+
+    def feedback(self, policy: Policy, temperature: Any = 0.0) -> Policy: ...
+
+    def exploitability(self, policy: Policy, temperature: Any = 0.0) -> Tensor: ...
+
+    def metrics(self, policy: Policy, temperature: Any = 0.0) -> dict[str, Tensor]:
+        """Everything worth tracing about a policy, by name; `exploitability` is always among them."""
+        ...
+
+
+def require_game(game: object) -> None:
+    """Refuse what is not a game, naming the missing methods."""
+    missing = [name for name in ("start", "feedback", "exploitability") if not callable(getattr(game, name, None))]
+    if missing:
+        raise refuse("game", type(game).__name__, f"an object with start(), feedback(policy) and exploitability(policy); {missing[0]} is missing")
+
+
+def require_policy(policy: object, like: Policy | None = None, field: str = "policy") -> None:
+    """Refuse what is not a policy: rows must be finite, never negative and sum to one (within 1e-6)."""
+    if not isinstance(policy, tuple) or not policy or not all(isinstance(p, Tensor) for p in policy):
+        raise refuse(field, type(policy).__name__, "a tuple of tensors, one per player or population")
+    if like is not None and len(policy) != len(like):
+        raise refuse(field, f"{len(policy)} tensors", f"{len(like)}, one per player or population")
+    for i, p in enumerate(policy):
+        name = f"{field}[{i}]"
+        if like is not None and p.shape[-like[i].dim() :] != like[i].shape:
+            raise refuse(name, f"shape {tuple(p.shape)}", f"[..., {', '.join(map(str, like[i].shape))}]")
+        require_rows(p, name)
+
+
+def require_rows(p: Tensor, name: str, tolerance: float = 1e-6) -> None:
+    """Refuse p[..., a] unless every row is a probability vector; the message has the first bad index."""
+    if not p.is_floating_point():
+        raise refuse(name, f"dtype {p.dtype}", "a floating-point tensor")
+    for bad, wanted in ((~p.isfinite(), "finite probabilities"), (p < 0, "probabilities of at least 0")):
+        if bool(bad.any()):
+            index = tuple(bad.nonzero()[0].tolist())
+            raise refuse(f"{name}{list(index)}", f"{float(p[index]):.6g}", wanted)
+    total = p.sum(-1)
+    bad = (total - 1).abs() > tolerance
+    if bool(bad.any()):
+        index = tuple(bad.nonzero()[0].tolist())
+        raise refuse(f"{name}{list(index)}", f"a row that sums to {float(total[index]):.6g}", "rows that sum to one")
+
+
+def exploitability(game: Game, policy: Policy, **parameters: Any) -> Tensor:
+    """How far a policy is from equilibrium: the game's own measure, after the policy is checked."""
+    require_game(game)
+    require_policy(policy, game.start())
+    return game.exploitability(policy, **parameters)
+
+
+def measure(game: Game, policy: Policy, **parameters: Any) -> dict[str, Tensor]:
+    """The metrics of a policy: those the family names, or exploitability alone."""
+    if isinstance(game, RegularizedGame):
+        found = game.metrics(policy, **parameters)
+    else:
+        found = {"exploitability": game.exploitability(policy)}
+    for name, value in found.items():
+        if not isinstance(value, Tensor):
+            found[name] = torch.as_tensor(value, dtype=torch.float64)
+    return found
+
+
+def values_of(game: Game, policy: Policy, temperature: Any = 0.0) -> Policy:
+    """The game's feedback; a game of three methods is asked as it is, with entropy left to the solver's own step."""
+    found = game.feedback(policy, temperature) if isinstance(game, RegularizedGame) else game.feedback(policy)
+    if not isinstance(found, tuple) or len(found) != len(policy):
+        raise InvalidInput(f"feedback: {type(game).__name__} returned {type(found).__name__}, expected a tuple like the policy")
+    for i, (p, q) in enumerate(zip(policy, found, strict=True)):
+        if q.shape != p.shape:
+            raise refuse(f"feedback[{i}]", f"shape {tuple(q.shape)}", f"the shape of the policy, {tuple(p.shape)}")
+    return found

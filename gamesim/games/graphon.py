@@ -1,0 +1,317 @@
+"""Finite graphon mean-field games: a continuum of agents, felt by one another through a graphon.
+
+At step h = 0..H-1 the agent at position k is in state s, feels the aggregate z and plays a:
+
+    z_h(k) = int W_h(k, j) mu_h(j) dj          a vector over states; unnormalised, its mass is the degree of k
+    mu_{h+1}(k, t) = sum_{s,a} mu_h(k, s) pi_h(k, s, a) P_h(t | s, a, z_h(k))
+    Q_h(s, a) = r_h(s, a, z_h) + sum_t P_h(t | s, a, z_h) V_{h+1}(t),    V_H = 0
+    V_h(s) = sum_a pi(a|s) [Q_h(s, a) - lam log pi(a|s)]                 of a policy
+    V*_h(s) = lam log sum_a exp(Q*_h(s, a) / lam)                        of the best response; max_a Q* at lam = 0
+
+Exploitability is the mean over positions (with the quadrature weights) of V*_0 - V_0 under the initial law, both in the
+flow of the policy; with a temperature, both are regularised. Q leaves out the entropy of its own step.
+
+Cui and Koeppl, ICLR 2022; Zhang, Tan, Wang and Yang, arXiv 2310.17531 (section 3) and 2310.08089.
+Letters: b batch, h step, k position, s state, a action, t next state.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, einsum
+
+from gamesim.errors import InvalidInput, refuse
+from gamesim.formats.graphs import read_graph
+from gamesim.games.game import Policy, require_rows
+from gamesim.graphons import Form, Graphon, Grid, Operator, Rule, UniformAttachment, as_graphon, interpolate
+from gamesim.kernels import graphon as fused
+from gamesim.parameters import Count, check
+from gamesim.simplex import Number, entropy, soft_argmax, soft_maximum
+
+
+class ActionValues(NamedTuple):
+    """q[..., h, k, s, a] and v[..., h, k, s]."""
+
+    q: Tensor
+    v: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphonGame(ABC):
+    """A game is: `initial`, `reward(h, z)`, and `transition(h, z)` or the pair `expect` and `push`.
+
+    Subclasses are frozen dataclasses. Any number may be a tensor [b]: then the game is a batch of games.
+    """
+
+    horizon: Count = 50
+    """Number of decision steps."""
+    graphon: Graphon | tuple[Graphon, ...] = UniformAttachment()
+    """How positions feel one another; a list of `horizon` graphons varies with time."""
+    positions: Count | None = None
+    """Grid points; 101 if left out, one per block with quadrature=block."""
+    quadrature: Rule = "midpoint"
+    """Rule of the grid; endpoint is for replication, block is exact for step graphons."""
+    normalize: bool = False
+    """Divide the aggregate by the degree, so that it is the law of a random neighbour."""
+    clip: bool = False
+    """Replace the aggregate z by min(1, z), for graphons that exceed 1."""
+    graph: str | None = None
+    """A network instead of a graphon: a file (edge list, .graphml, .gml, .npz), karate-club or les-miserables."""
+    blocks: Count | None = None
+    """Average the network over this many blocks after sorting by degree; left out, one position per node."""
+    operator: Form = "auto"
+    """How the graphon acts on a population; every form gives the same numbers."""
+    dtype: Literal["float64", "float32"] = "float64"
+    """Precision."""
+    device: str = "cpu"
+    """Where the tensors live: cpu, cuda, cuda:0, ..."""
+
+    z_is_probability: ClassVar[bool] = False
+    """True where the dynamics use z as a probability, so that it must not exceed 1."""
+
+    def __post_init__(self) -> None:
+        graphon = self.graphon
+        if isinstance(graphon, list | tuple):
+            object.__setattr__(self, "graphon", tuple(w if isinstance(w, str) else as_graphon(w) for w in graphon))
+        elif not isinstance(graphon, str):
+            object.__setattr__(self, "graphon", as_graphon(graphon))
+        check(self)
+        if isinstance(self.graphon, tuple) and len(self.graphon) != self.horizon:
+            raise refuse("graphon", f"{len(self.graphon)} graphons", f"one, or {self.horizon}: one for each step")
+        if self.blocks is not None and self.graph is None:
+            raise refuse("blocks", self.blocks, "nothing without a graph: blocks averages a network")
+        if self.graph is not None and self.graphon != type(self).__dataclass_fields__["graphon"].default:
+            raise refuse("graph", self.graph, "no graphon beside it: give one of the two")
+        if self.z_is_probability and not (self.normalize or self.clip):
+            for w in self.graphons:
+                if w.exceeds_one:
+                    raise refuse("graphon", str(w), f"normalize=true or clip=true with it: {w} exceeds 1 and the dynamics of {type(self).__name__} need a probability")
+        _ = self.operators  # refuse a bad graphon, grid or graph now, not in the middle of a run
+
+    # --- what a game says ---------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def initial(self) -> Tensor:
+        """The law of the first state: [s], or [k, s] where positions differ."""
+
+    @abstractmethod
+    def reward(self, h: int, z: Tensor) -> Tensor:
+        """r[..., k, s, a] at step h when the aggregate is z[..., k, s]; dimensions of size 1 may be left out in front."""
+
+    def transition(self, h: int, z: Tensor) -> Tensor:
+        """P[..., k, s, a, t] at step h (or [s, a, t] when z plays no part)."""
+        raise InvalidInput(f"{type(self).__name__}: define transition(h, z), or both expect(h, value, z) and push(h, mass, policy, z)")
+
+    def expect(self, h: int, value: Tensor, z: Tensor) -> Tensor:
+        """sum_t P(t | s, a, z) value(t): value[..., k, t] -> [..., k, s, a]. Override to keep P from being built."""
+        return einsum("...sat,...t->...sa", self.transition(h, z), value)
+
+    def push(self, h: int, mass: Tensor, policy: Tensor, z: Tensor) -> Tensor:
+        """Where a population goes: mass[..., k, s], policy[..., k, s, a] -> [..., k, t]."""
+        return einsum("...sa,...sat->...t", mass[..., None] * policy, self.transition(h, z))
+
+    # --- the grid -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def like(self) -> dict[str, Any]:
+        """dtype and device for new tensors."""
+        return {"dtype": getattr(torch, self.dtype), "device": self.device}
+
+    @cached_property
+    def graphons(self) -> tuple[Graphon, ...]:
+        """One graphon, or one for each step."""
+        if self.graph is not None:
+            return (read_graph(self.graph, blocks=self.blocks),)
+        return self.graphon if isinstance(self.graphon, tuple) else (self.graphon,)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Positions and quadrature weights; a network has one position per node or block unless told otherwise."""
+        rule: Rule = "block" if self.graph is not None and self.positions is None else self.quadrature
+        return self.graphons[0].grid(rule, self.positions, **self.like)
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """The graphons on the grid."""
+        return tuple(w.operator(self.grid, self.operator) for w in self.graphons)
+
+    @cached_property
+    def degrees(self) -> tuple[Tensor, ...]:
+        """int W(k, j) dj, [..., k, 1], one for each operator."""
+        return tuple(w(torch.ones(len(self.grid), 1, **self.like)) for w in self.operators)
+
+    def aggregate_at(self, h: int, mass: Tensor) -> Tensor:
+        """z_h of the population at one step: mass[..., k, s] -> [..., k, s]."""
+        which = h if len(self.operators) > 1 else 0
+        return self._bounded(self.operators[which](mass), self.degrees[which] if self.normalize else None)
+
+    def aggregate(self, flow: Tensor) -> Tensor:
+        """z of a whole flow: [..., h, k, s] -> [..., h, k, s]."""
+        if len(self.operators) > 1:
+            return torch.stack([self.aggregate_at(h, mass) for h, mass in enumerate(flow.unbind(-3))], -3)
+        steps, states = flow.shape[-3], flow.shape[-1]
+        columns = flow.movedim(-3, -2).flatten(-2)  # all steps are columns of one product
+        z = self.operators[0](columns).unflatten(-1, (steps, states)).movedim(-2, -3)
+        return self._bounded(z, self.degrees[0].unsqueeze(-3) if self.normalize else None)
+
+    def _bounded(self, z: Tensor, degree: Tensor | None) -> Tensor:
+        if degree is not None:
+            z = torch.where(degree > 0, z / degree, torch.zeros_like(z))  # who knows nobody feels nothing
+        return z.clamp(max=1) if self.clip else z
+
+    # --- flow and values ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """(..., k, s, a): the batch of games, positions, states, actions."""
+        law = self.initial.to(**self.like)
+        if law.dim() < 1 or (law.dim() > 1 and law.shape[-2] not in (1, len(self.grid))):
+            raise refuse("initial", f"shape {tuple(law.shape)}", f"[s] or [{len(self.grid)}, s]")
+        mass = law.expand(*law.shape[:-2], len(self.grid), law.shape[-1])
+        z = self.aggregate_at(0, mass)
+        reward, value = self.reward(0, z), self.expect(0, torch.zeros_like(mass), z)
+        if reward.dim() < 2 or reward.shape[-2] != law.shape[-1]:
+            raise refuse("reward", f"shape {tuple(reward.shape)}", f"[..., k, s, a] with {law.shape[-1]} states")
+        try:
+            return tuple(torch.broadcast_shapes(reward.shape, value.shape, (*z.shape, 1)))
+        except RuntimeError:
+            raise refuse("reward", f"shape {tuple(reward.shape)}", f"one that fits the transitions, {tuple(value.shape)}") from None
+
+    def start(self) -> Policy:
+        """The uniform policy, [..., h, k, s, a]."""
+        *batch, k, s, a = self.shape
+        return (torch.full((*batch, self.horizon, k, s, a), 1 / a, **self.like),)
+
+    def _first_mass(self, policy: Tensor) -> Tensor:
+        return self.initial.to(**self.like).expand(*policy.shape[:-4], *policy.shape[-3:-1])
+
+    def flow(self, policy: Policy, frozen: Tensor | None = None) -> Tensor:
+        """Where the population goes when everyone plays the policy: [..., h, k, s].
+
+        With `frozen`, a flow, the policy moves in the aggregates of that flow instead of its own.
+        """
+        (pi,) = policy
+        z = None if frozen is None else self.aggregate(frozen)
+        if fused.serves(self, pi):
+            return fused.flow(self, pi, z)
+        mass, flow = self._first_mass(pi), []
+        for h, pi_h in enumerate(pi.unbind(-4)):
+            flow.append(mass)
+            if h + 1 < self.horizon:
+                z_h = self.aggregate_at(h, mass) if z is None else z.select(-3, h)
+                mass = self.push(h, mass, pi_h, z_h)
+        return torch.stack(flow, -3)
+
+    def _backward(self, z: Tensor, policy: Tensor | None, temperature: Number) -> Iterator[tuple[Tensor, Tensor]]:
+        """(Q_h, V_h) for h = H-1, ..., 0: of the policy, or of the best response when there is none."""
+        lam = temperature.squeeze(-4) if isinstance(temperature, Tensor) and temperature.dim() >= 4 else temperature
+        value = torch.zeros_like(z.select(-3, 0))
+        for h in reversed(range(self.horizon)):
+            z_h = z.select(-3, h)
+            q = self.reward(h, z_h) + self.expect(h, value, z_h)
+            if policy is None:
+                value = soft_maximum(q, lam)
+            else:
+                pi = policy.select(-4, h)
+                value = (pi * q).sum(-1)
+                if not (isinstance(lam, float) and lam == 0.0):
+                    value = value + (lam.squeeze(-1) if isinstance(lam, Tensor) and lam.dim() else lam) * entropy(pi)
+            yield q, value
+
+    def _values(self, z: Tensor, policy: Tensor | None, temperature: Number) -> ActionValues:
+        if fused.serves(self, z if policy is None else policy, temperature):
+            return ActionValues(*fused.values(self, z, policy, temperature))
+        q, v = zip(*self._backward(z, policy, temperature), strict=True)
+        return ActionValues(torch.stack(q[::-1], -4), torch.stack(v[::-1], -3))
+
+    def values(self, policy: Policy, flow: Tensor, temperature: Number = 0.0) -> ActionValues:
+        """Q and V of a policy in a flow[..., h, k, s]."""
+        return self._values(self.aggregate(flow), policy[0], temperature)
+
+    def optimal_values(self, flow: Tensor, temperature: Number = 0.0) -> ActionValues:
+        """Q* and V* in a flow[..., h, k, s]."""
+        return self._values(self.aggregate(flow), None, temperature)
+
+    def best_response(self, flow: Tensor, temperature: Number = 0.0) -> Policy:
+        """The optimal policy in a flow: softmax(Q* / temperature), greedy with ties shared at temperature 0."""
+        return (soft_argmax(self.optimal_values(flow, temperature).q, temperature),)
+
+    # --- how far from equilibrium -------------------------------------------------------------------------------
+
+    def feedback(self, policy: Policy, temperature: Number = 0.0) -> Policy:
+        """Q of the policy in its own flow."""
+        return (self.values(policy, self.flow(policy), temperature).q,)
+
+    def returns(self, policy: Policy, flow: Tensor, temperature: Number = 0.0) -> Tensor:
+        """J(k), the expected return of each position, [..., k]."""
+        return self._returns(self.aggregate(flow), policy[0], temperature)
+
+    def _returns(self, z: Tensor, policy: Tensor | None, temperature: Number) -> Tensor:
+        law = self.initial.to(**self.like)
+        if fused.serves(self, z if policy is None else policy, temperature):
+            return (law * fused.first_value(self, z, policy, temperature)).sum(-1)
+        value = z.select(-3, 0)
+        for _, value in self._backward(z, policy, temperature):  # noqa: B007  only V_0 is kept
+            pass
+        return (law * value).sum(-1)
+
+    def gains(self, policy: Policy, temperature: Number = 0.0, flow: Tensor | None = None) -> Tensor:
+        """What each position gains by its best deviation, [..., k]; regularised by the temperature."""
+        z = self.aggregate(self.flow(policy) if flow is None else flow)
+        return self._returns(z, None, temperature) - self._returns(z, policy[0], temperature)
+
+    def exploitability(self, policy: Policy, temperature: Number = 0.0) -> Tensor:
+        """Mean gain over positions: int_0^1 [max J(k) - J(k)] dk, [...]."""
+        return self.mean(self.gains(policy, temperature))
+
+    def mean(self, per_position: Tensor) -> Tensor:
+        """The quadrature of a function of the position, [..., k] -> [...]."""
+        return (per_position * self.grid.weights).sum(-1)
+
+    def metrics(self, policy: Policy, temperature: Number = 0.0) -> dict[str, Tensor]:
+        """Exploitability, its maximum over positions and, with a temperature, the same regularised."""
+        z = self.aggregate(self.flow(policy))
+        gains = self._returns(z, None, 0.0) - self._returns(z, policy[0], 0.0)
+        found = {"exploitability": self.mean(gains), "maximum_exploitability": gains.amax(-1)}
+        if isinstance(temperature, Tensor) or temperature > 0:
+            gains = self._returns(z, None, temperature) - self._returns(z, policy[0], temperature)
+            found["regularized_exploitability"] = self.mean(gains)
+            found["maximum_regularized_exploitability"] = gains.amax(-1)
+        return found
+
+    # --- other conveniences -------------------------------------------------------------------------------------
+
+    def at(self, policy: Policy, positions: Tensor, how: Literal["nearest", "linear"] = "nearest") -> Policy:
+        """The policy at positions off the grid, [..., h, j, s, a]."""
+        (pi,) = policy
+        return (interpolate(pi.flatten(-2), self.grid, positions, how).unflatten(-1, pi.shape[-2:]),)
+
+    def validate(self) -> None:
+        """Refuse an initial law, rewards or transitions that are not what they should be, before any iteration."""
+        law = self.initial.to(**self.like)
+        require_rows(law, "initial")
+        (pi,) = self.start()
+        mass = self._first_mass(pi)
+        given = type(self).transition is not GraphonGame.transition
+        for h in range(self.horizon if len(self.grid) <= 1000 else 1):
+            z = self.aggregate_at(h, mass)
+            reward = self.reward(h, z)
+            if not bool(reward.isfinite().all()):
+                index = (~reward.isfinite()).nonzero()[0].tolist()
+                raise refuse(f"reward(h={h}){index}", float(reward[tuple(index)]), "finite rewards")
+            if given:
+                P = self.transition(h, z)
+                if P.dim() < 3 or P.shape[-3:] != (law.shape[-1], pi.shape[-1], law.shape[-1]):
+                    raise refuse(f"transition(h={h})", f"shape {tuple(P.shape)}", f"[..., s, a, t] = [..., {law.shape[-1]}, {pi.shape[-1]}, {law.shape[-1]}]")
+                require_rows(P, f"transition(h={h})")
+            else:
+                total = self.expect(h, torch.ones_like(mass), z)
+                if bool(((total - 1).abs() > 1e-6).any()):
+                    raise refuse(f"expect(h={h})", "rows of P that do not sum to one", "expect(h, 1, z) = 1")
+            mass = self.push(h, mass, pi.select(-4, h), z)
+            require_rows(mass, f"push(h={h})")

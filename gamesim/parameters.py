@@ -1,0 +1,330 @@
+"""Parameters: what may be typed as `-g name=value`, checked once for every game, solver and graphon.
+
+A frozen dataclass declares its parameters; their types say what is allowed, the string under each says what it means.
+`check(self)` in `__post_init__` turns text into values and refuses what does not fit, `build(cls, {...})` does the same
+from names (dotted ones reach inside: `graphon.a`), `describe(cls)` lists them. A family of choices (schedules,
+graphons, feedbacks) is a class with `kinds: dict[name, class]`; a kind is written `name` or `name(1, offset=2)`.
+"""
+
+import ast
+import dataclasses
+import inspect
+import json
+import math
+import re
+import textwrap
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import torch
+from torch import Tensor
+
+from gamesim.errors import InvalidInput, refuse, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a number must satisfy, with the words for it."""
+
+    words: str
+    low: float = -math.inf
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        x = torch.as_tensor(value)
+        above = x > self.low if self.low_open else x >= self.low
+        below = x < self.high if self.high_open else x <= self.high
+        return bool((above & below & x.isfinite()).all())
+
+
+Real = Annotated[float | Tensor, Bounds("a finite number")]
+Probability = Annotated[float | Tensor, Bounds("a probability, between 0 and 1", 0, 1)]
+Positive = Annotated[float | Tensor, Bounds("a number above 0", 0, low_open=True)]
+NonNegative = Annotated[float | Tensor, Bounds("a number of at least 0", 0)]
+Fraction = Annotated[float | Tensor, Bounds("a number between 0 and 1, ends excluded", 0, 1, True, True)]
+Count = Annotated[int, Bounds("a whole number of at least 1", 1)]
+Natural = Annotated[int, Bounds("a whole number of at least 0", 0)]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of `gamesim describe`."""
+
+    name: str
+    type: str
+    default: str | None
+    help: str
+
+
+@lru_cache(maxsize=None)
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def check(self: Any) -> None:
+    """For `__post_init__` of a frozen dataclass: every field converted and checked, in place."""
+    for field in dataclasses.fields(self):
+        value = getattr(self, field.name)
+        object.__setattr__(self, field.name, convert(value, _hints(type(self))[field.name], field.name))
+
+
+def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T:
+    """An instance of a dataclass from names and values (text or objects); unknown names are refused.
+
+    >>> from gamesim.schedules import Power
+    >>> build(Power, {"scale": "1", "exponent": "0.5"})
+    Power(scale=1.0, exponent=0.5, offset=1.0)
+    """
+    if not dataclasses.is_dataclass(cls):
+        if values:
+            raise refuse(next(iter(values)), next(iter(values.values())), f"no parameters: {cls.__name__} has none")
+        return cls()
+    what = what or cls.__name__
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    own, inner = dict[str, Any](), dict[str, dict[str, Any]]()
+    for name, value in values.items():
+        head, dot, rest = name.partition(".")
+        if head not in fields:
+            raise unknown(f"parameter of {what}", head, fields)
+        if dot:
+            inner.setdefault(head, {})[rest] = value
+        else:
+            own[name] = convert(value, _hints(cls)[name], name)
+    for head, rest_values in inner.items():
+        base = own[head] if head in own else default_of(fields[head])
+        if not dataclasses.is_dataclass(base) or isinstance(base, type):
+            raise refuse(f"{head}.{next(iter(rest_values))}", next(iter(rest_values.values())), f"no inner parameters: {head} is {base}")
+        kept = {f.name: getattr(base, f.name) for f in dataclasses.fields(base) if f.init}
+        own[head] = build(type(base), {**kept, **rest_values}, what=head)
+    missing = [n for n, f in fields.items() if n not in own and default_of(f) is dataclasses.MISSING]
+    if missing:
+        raise InvalidInput(f"{missing[0]}: {what} needs a value for it")
+    return cls(**own)
+
+
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def convert(value: Any, hint: Any, name: str) -> Any:
+    """The value as its declared type, from text or from an object; refused with the field's name otherwise."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        base, *rules = get_args(hint)
+        value = convert(value, base, name)
+        for rule in rules:
+            if isinstance(rule, Bounds) and value is not None and value not in rule:
+                raise refuse(name, value, rule.words)
+        return value
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise unknown(name, str(value), map(str, get_args(hint)))
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return _convert_union(value, get_args(hint), name)
+    if origin is tuple:
+        return _convert_tuple(value, get_args(hint), name)
+    if hasattr(hint, "kinds"):
+        return _convert_kind(value, hint, name)
+    if hint is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        raise refuse(name, value, "true or false")
+    if hint is int:
+        return _convert_int(value, name)
+    if hint is float:
+        return _convert_float(value, name)
+    if hint is str:
+        if isinstance(value, str):
+            return value
+        raise refuse(name, value, "text")
+    if isinstance(hint, type) and not isinstance(value, hint):
+        raise refuse(name, value, f"a {hint.__name__}")
+    return value
+
+
+def _convert_union(value: Any, members: tuple[Any, ...], name: str) -> Any:
+    if type(None) in members and (value is None or (isinstance(value, str) and value.lower() == "none")):
+        return None
+    members = tuple(m for m in members if m is not type(None))
+    if Tensor in members and isinstance(value, Tensor):
+        return value
+    members = tuple(m for m in members if m is not Tensor)
+    plural = [m for m in members if get_origin(m) is tuple]
+    if plural and isinstance(value, list | tuple):
+        return convert(value, plural[0], name)
+    return convert(value, members[0], name)
+
+
+def _convert_tuple(value: Any, members: tuple[Any, ...], name: str) -> Any:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (json.JSONDecodeError, RecursionError):
+            raise refuse(name, value, "a list such as [0.5, 0.5]") from None
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise refuse(name, value, "a list such as [0.5, 0.5]")
+    return tuple(convert(v, members[0], f"{name}[{i}]") for i, v in enumerate(value))
+
+
+def _convert_int(value: Any, name: str) -> int:
+    if isinstance(value, bool):
+        raise refuse(name, value, "a whole number")
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            value = _convert_float(value, name, "a whole number")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, int):
+        return value
+    raise refuse(name, value, "a whole number")
+
+
+def _convert_float(value: Any, name: str, wanted: str = "a finite number") -> float:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise refuse(name, value, wanted) from None
+    if not math.isfinite(number):
+        raise refuse(name, value, wanted)
+    return number
+
+
+def _convert_kind(value: Any, family: Any, name: str) -> Any:
+    if isinstance(value, family):
+        return value
+    if "constant" in family.kinds and not isinstance(value, str):  # a bare number is a constant schedule
+        if isinstance(value, int | float | Tensor) and not isinstance(value, bool):
+            return family.kinds["constant"](value if isinstance(value, Tensor) else _convert_float(value, name))
+    if not isinstance(value, str):
+        raise refuse(name, value, f"one of {', '.join(sorted(family.kinds))}")
+    if "constant" in family.kinds and re.fullmatch(r"\s*[-+.\d].*|nan|inf", value):
+        return family.kinds["constant"](_convert_float(value, name))
+    match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*(?:\((.*)\))?\s*", value, re.DOTALL)
+    if match is None or match[1] not in family.kinds:
+        raise unknown(name, match[1] if match else value, family.kinds)
+    kind = family.kinds[match[1]]
+    fields = [f.name for f in dataclasses.fields(kind) if f.init]
+    given = dict[str, Any]()
+    for i, part in enumerate(_split(match[2] or "")):
+        key, equals, text = part.partition("=")
+        if not equals and i >= len(fields):
+            raise refuse(name, value, f"at most {len(fields)} values: {match[1]}({', '.join(fields)})")
+        given[key.strip() if equals else fields[i]] = (text if equals else part).strip()
+    try:
+        return build(kind, given, what=match[1])
+    except InvalidInput as error:
+        raise InvalidInput(f"{name}.{error}") from None
+
+
+def _split(text: str) -> list[str]:
+    """The arguments between the parentheses, split at the commas that no bracket encloses."""
+    parts, depth, current = list[str](), 0, ""
+    for letter in text:
+        depth += letter in "[("
+        depth -= letter in "])"
+        if letter == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += letter
+    return [*parts, current] if current.strip() or parts else []
+
+
+def describe(cls: type) -> list[Parameter]:
+    """The parameters of a dataclass, in order, with type, default and meaning in words."""
+    if not dataclasses.is_dataclass(cls):
+        return []
+    help_ = _help(cls)
+    rows = []
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            continue
+        default = default_of(field)
+        shown = None if default is dataclasses.MISSING else _shown(default)
+        rows.append(Parameter(field.name, type_words(_hints(cls)[field.name]), shown, help_.get(field.name, "")))
+        if dataclasses.is_dataclass(default) and not isinstance(default, type) and not hasattr(default, "__call__"):
+            rows += [
+                Parameter(f"{field.name}.{p.name}", p.type, p.default, f"of {_shown(default)}: {p.help}")
+                for p in describe(type(default))
+            ]
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "none" if value is None else str(value)
+
+
+def type_words(hint: Any) -> str:
+    """A declared type in words for people."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return next(rule.words for rule in get_args(hint)[1:] if isinstance(rule, Bounds))
+    if origin is Literal:
+        return " | ".join(map(str, get_args(hint)))
+    if origin in (types.UnionType, typing.Union):
+        words = [type_words(m) for m in get_args(hint) if m is not Tensor and m is not type(None)]
+        return " or ".join(words) + (" or none" if type(None) in get_args(hint) else "")
+    if origin is tuple:
+        return f"a list of: {type_words(get_args(hint)[0])}"
+    if hasattr(hint, "kinds"):
+        return " | ".join(sorted(hint.kinds))
+    return {bool: "true | false", int: "a whole number", float: "a finite number", str: "text"}.get(hint, str(hint))
+
+
+@lru_cache(maxsize=None)
+def _help(cls: type) -> dict[str, str]:
+    """The string under each field, gathered from the class and those it inherits from."""
+    found = dict[str, str]()
+    for part in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(part):
+            continue
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(part))).body[0]
+        except (OSError, TypeError, SyntaxError):
+            continue
+        lines = getattr(body, "body", [])
+        for line, after in zip(lines, lines[1:], strict=False):
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                    found[line.target.id] = " ".join(str(after.value.value).split())
+    return found
+
+
+def plain(x: Any) -> Any:
+    """A parameter dataclass as JSON data: its kind and its fields; tensors as lists; non-finite numbers as null."""
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        fields = {f.name: plain(getattr(x, f.name)) for f in dataclasses.fields(x) if f.init}
+        return {"kind": f"{type(x).__module__}:{type(x).__qualname__}", **fields}
+    if isinstance(x, Tensor):
+        return plain(x.tolist())
+    if isinstance(x, Mapping):
+        return {str(k): plain(v) for k, v in x.items()}
+    if isinstance(x, list | tuple):
+        return [plain(v) for v in x]
+    if isinstance(x, float):
+        return x if math.isfinite(x) else None
+    if isinstance(x, str | int | bool | None):
+        return x
+    return getattr(x, "__qualname__", None) or type(x).__qualname__

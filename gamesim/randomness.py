@@ -1,0 +1,69 @@
+"""Randomness is named, not carried: a number is a function of (seed, iteration, place), so nothing is checkpointed.
+
+A counter-based generator, Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011), written in tensor arithmetic: a thousand seeds are one batch, seed 7 draws the same numbers alone or among a
+thousand, on any device, and a resumed run continues bit for bit. Keys come from `numpy.random.SeedSequence`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+
+
+def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Ten rounds of Philox4x32: four 32-bit counters and two 32-bit keys (int64 tensors) -> four 32-bit words."""
+    (c0, c1, c2, c3), (k0, k1) = counter, key
+    for _ in range(10):
+        left, right = 0xD2511F53 * c0, 0xCD9E8D57 * c2  # wraps as unsigned would; the high half is masked below
+        c0, c1, c2, c3 = ((right >> 32) & _MASK) ^ c1 ^ k0, right & _MASK, ((left >> 32) & _MASK) ^ c3 ^ k1, left & _MASK
+        k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
+    return c0, c1, c2, c3
+
+
+class Stream:
+    """The random numbers of one iteration, for one seed or for a batch of seeds (then the leading dimension).
+
+    >>> alone, together = Stream(7, iteration=3), Stream([1, 7], iteration=3)
+    >>> torch.equal(alone.normal((2,)), together.normal((2, 2))[1])
+    True
+    """
+
+    def __init__(self, seed: int | Sequence[int], iteration: int = 0) -> None:
+        self.seeds = seed
+        self.iteration = iteration
+        self._drawn = 0
+        many = [seed] if isinstance(seed, int) else list(seed)
+        keys = np.stack([np.random.SeedSequence(s).generate_state(2, np.uint32) for s in many]).astype(np.int64)
+        self._keys = torch.from_numpy(keys)
+
+    def at(self, iteration: int) -> "Stream":
+        """The stream of the same seeds at another iteration."""
+        other = object.__new__(Stream)
+        other.seeds, other.iteration, other._drawn, other._keys = self.seeds, iteration, 0, self._keys
+        return other
+
+    def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu") -> Tensor:
+        """Uniform on the open interval (0, 1). With a batch of seeds shape[0] must be their number."""
+        shape = tuple(shape)
+        batch = len(self._keys)
+        if not isinstance(self.seeds, int) and (not shape or shape[0] != batch):
+            raise ValueError(f"Stream.uniform: {batch} seeds need a shape that begins with {batch}, got {shape}")
+        each = math.prod(shape) // batch
+        key = self._keys.to(torch.device(str(device)))
+        place = torch.arange(each, device=key.device)
+        words = philox(
+            (place & _MASK, place >> 32, torch.full_like(place, self.iteration), torch.full_like(place, self._drawn)),
+            (key[:, :1], key[:, 1:]),
+        )
+        self._drawn += 1
+        bits = ((words[0] << 21) | (words[1] >> 11)) & ((1 << 53) - 1)  # 53 bits
+        return ((bits.to(torch.float64) + 0.5) * 2.0**-53).reshape(shape).to(dtype)
+
+    def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu") -> Tensor:
+        """Standard normal numbers, by the inverse distribution function."""
+        return torch.special.ndtri(self.uniform(shape, torch.float64, device)).to(dtype)

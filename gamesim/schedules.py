@@ -1,0 +1,77 @@
+"""Schedules: a step size is a function of the iteration t = 0, 1, 2, ...; frozen, printable and savable.
+
+On the command line they are written as calls: `-s "step_size=power(1, 0.5)"`; a bare number is a constant.
+"""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+
+class Schedule(ABC):
+    """t -> number. The kinds below are all there is; a bare number stands for `Constant`."""
+
+    kinds: ClassVar[dict[str, type]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Schedule.kinds[cls.__name__.lower()] = cls
+
+    @abstractmethod
+    def __call__(self, t: int) -> float | Tensor: ...
+
+    def __str__(self) -> str:
+        fields = dataclasses.astuple(self)  # type: ignore[call-overload]
+        return f"{type(self).__name__.lower()}({', '.join(map(_short, fields))})"
+
+
+def _short(x: Any) -> str:
+    return f"{x:g}" if isinstance(x, float) else str(x)
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same number for ever.
+
+    >>> str(Constant(0.1)), Constant(0.1)(7)
+    ('constant(0.1)', 0.1)
+    """
+
+    value: float | Tensor
+
+    def __call__(self, t: int) -> float | Tensor:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Power(Schedule):
+    """scale / (t + offset) ** exponent, t = 0, 1, 2, ...
+
+    >>> [Power(1.0, 0.5)(t) for t in (0, 3)]
+    [1.0, 0.5]
+    """
+
+    scale: float | Tensor
+    exponent: float = 1.0
+    offset: float = 1.0
+
+    def __call__(self, t: int) -> float | Tensor:
+        return self.scale / (t + self.offset) ** self.exponent
+
+
+@dataclass(frozen=True)
+class Geometric(Schedule):
+    """scale * ratio ** t, never below floor.
+
+    >>> [Geometric(1.0, 0.5, 0.2)(t) for t in (0, 1, 5)]
+    [1.0, 0.5, 0.2]
+    """
+
+    scale: float
+    ratio: float
+    floor: float = 0.0
+
+    def __call__(self, t: int) -> float:
+        return max(self.scale * self.ratio**t, self.floor)

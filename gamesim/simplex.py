@@ -1,0 +1,90 @@
+"""The probability simplex: every motion of every solver is one of these maps.
+
+Policies move in *scores* y, with policy = softmax(y): a probability that underflows to zero could never return, a
+score always can. One kernel serves the whole entropic family (`mirror_step`):
+
+    y' = (y + eta Q) / (1 + eta lam)       p' = argmax_p  eta (<Q, p> + lam H(p)) - KL(p || softmax y)
+
+GMFG-PPO's actor is this step; policy mirror descent is it with eta / (1 - lam eta) in place of eta; lam = 0 gives
+online mirror descent; lam = 0, y = 0 and eta = 1/temperature gives a Boltzmann policy.
+"""
+
+import torch
+from torch import Tensor
+
+Number = float | Tensor
+"""A hyper-parameter: one number, or a tensor that broadcasts against the policy (a batch of hyper-parameters)."""
+
+
+def lift(parameter: Number, dimensions: int) -> Number:
+    """A batched parameter [...] with so many trailing dimensions of size 1; a plain number as it is."""
+    if isinstance(parameter, Tensor) and parameter.dim():
+        return parameter.reshape(*parameter.shape, *[1] * dimensions)
+    return parameter
+
+
+def uniform_like(values: Tensor) -> Tensor:
+    """The centre of the simplex, shaped like values[..., a]."""
+    return torch.full_like(values, 1 / values.shape[-1])
+
+
+def entropy(policy: Tensor) -> Tensor:
+    """H(p) = -sum_a p log p with 0 log 0 = 0, in nats: policy[..., a] -> [...]."""
+    return torch.special.entr(policy).sum(-1)
+
+
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p || q) in nats, p[..., a] and q[..., a] -> [...]; infinite where q = 0 < p.
+
+    >>> divergence(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0]))
+    tensor(inf)
+    """
+    ratio = torch.where(p > 0, p.log() - q.log(), torch.zeros_like(p))
+    return (p * ratio).sum(-1)
+
+
+def mirror_step(scores: Tensor, values: Tensor, step_size: Number, temperature: Number = 0.0) -> Tensor:
+    """One step of entropic mirror descent on scores[..., a], with action values of the same shape.
+
+    >>> mirror_step(torch.zeros(2), torch.tensor([3.0, 1.0]), step_size=1.0, temperature=1.0)
+    tensor([1.5000, 0.5000])
+    """
+    moved = scores + step_size * values
+    if isinstance(temperature, float) and temperature == 0.0:
+        return moved - moved.amax(-1, keepdim=True)  # only differences matter: keep them from growing for ever
+    return moved / (1 + step_size * temperature)
+
+
+def proximal(policy: Tensor, values: Tensor, step_size: Number, temperature: Number = 0.0) -> Tensor:
+    """argmax_p step_size (<values, p> + temperature H(p)) - KL(p || policy), on probabilities [..., a].
+
+    >>> proximal(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]), step_size=3.0)
+    tensor([0.5000, 0.5000])
+    """
+    return torch.softmax(mirror_step(policy.log(), values, step_size, temperature), dim=-1)
+
+
+def soft_maximum(values: Tensor, temperature: Number) -> Tensor:
+    """max_p <values, p> + temperature H(p): log-sum-exp, or the maximum at temperature 0. values[..., a] -> [...]."""
+    if isinstance(temperature, float):
+        if temperature == 0.0:
+            return values.amax(-1)
+        return temperature * torch.logsumexp(values / temperature, -1)
+    return temperature.squeeze(-1) * torch.logsumexp(values / temperature, -1)
+
+
+def soft_argmax(values: Tensor, temperature: Number) -> Tensor:
+    """The maximiser of `soft_maximum`: softmax(values / temperature); at 0 uniform over the best actions.
+
+    >>> soft_argmax(torch.tensor([1.0, 1.0, 0.0]), 0.0)
+    tensor([0.5000, 0.5000, 0.0000])
+    """
+    if isinstance(temperature, float) and temperature == 0.0:
+        best = (values == values.amax(-1, keepdim=True)).to(values.dtype)
+        return best / best.sum(-1, keepdim=True)
+    return torch.softmax(values / temperature, dim=-1)
+
+
+def explore(policy: Tensor, mixing: Number) -> Tensor:
+    """(1 - mixing) policy + mixing Unif: stay off the boundary, policy[..., a]."""
+    return policy + mixing * (1 / policy.shape[-1] - policy)
