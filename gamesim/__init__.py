@@ -1,0 +1,61 @@
+"""gamesim: simulate games and the agents that learn in them, and measure how far they are from equilibrium.
+
+>>> import gamesim as gs
+>>> game = gs.make("graphon/sis", graphon="uniform-attachment", positions=11)
+>>> result = gs.solve(game, gs.make_solver("gmfg-ppo", temperature=1.0), iterations=30)
+>>> bool(result.regularized_exploitability[0, -1] < 1e-2 * result.regularized_exploitability[0, 0])
+True
+
+Names are resolved on first use, so that `import gamesim` costs milliseconds and the command line starts without torch.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gamesim.making import make, make_solver
+    from gamesim.errors import InvalidInput
+    from gamesim.figures import draw
+    from gamesim.games import Game, GraphonGame, Policy
+    from gamesim.games.game import exploitability
+    from gamesim.loop import Observer, Result, Solver, Status, solve
+    from gamesim.records import Record
+    from gamesim.schedules import Constant, Geometric, Power
+    from gamesim.testing import check_game, check_solver
+
+_HOMES = {
+    "make": "gamesim.making",
+    "make_solver": "gamesim.making",
+    "InvalidInput": "gamesim.errors",
+    "draw": "gamesim.figures",
+    "Game": "gamesim.games",
+    "GraphonGame": "gamesim.games",
+    "Policy": "gamesim.games",
+    "exploitability": "gamesim.games.game",
+    "Observer": "gamesim.loop",
+    "Result": "gamesim.loop",
+    "Solver": "gamesim.loop",
+    "Status": "gamesim.loop",
+    "solve": "gamesim.loop",
+    "Record": "gamesim.records",
+    "Constant": "gamesim.schedules",
+    "Geometric": "gamesim.schedules",
+    "Power": "gamesim.schedules",
+    "check_game": "gamesim.testing",
+    "check_solver": "gamesim.testing",
+}
+
+__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gamesim' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

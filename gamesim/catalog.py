@@ -11,7 +11,12 @@ from typing import Any
 
 from gamesim.errors import InvalidInput, refuse, unknown
 
-ROOMS = {"games": "gamesim.envs", "solvers": "gamesim.algorithms", "experiments": "gamesim.experiments"}
+ROOMS = {
+    "games": "gamesim.envs",
+    "solvers": "gamesim.algorithms",
+    "experiments": "gamesim.experiments",
+    "benchmarks": "gamesim.benchmarks",
+}
 Table = dict[str, tuple[str, str]]
 
 

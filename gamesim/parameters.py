@@ -39,6 +39,8 @@ class Bounds:
     high_open: bool = False
 
     def __contains__(self, value: object) -> bool:
+        if callable(value):  # a schedule: at its start, soon after and far on
+            return all(value(t) in self for t in (0, 1, 10, 1000, 10**6))
         x = torch.as_tensor(value)
         above = x > self.low if self.low_open else x >= self.low
         below = x < self.high if self.high_open else x <= self.high
@@ -285,6 +287,8 @@ def type_words(hint: Any) -> str:
         return " | ".join(map(str, get_args(hint)))
     if origin in (types.UnionType, typing.Union):
         words = [type_words(m) for m in get_args(hint) if m is not Tensor and m is not type(None)]
+        if len(words) == 2 and words[1] == f"a list of: {words[0]}":
+            words[1] = "a list of these"
         return " or ".join(words) + (" or none" if type(None) in get_args(hint) else "")
     if origin is tuple:
         return f"a list of: {type_words(get_args(hint)[0])}"

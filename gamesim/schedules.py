@@ -6,9 +6,11 @@ On the command line they are written as calls: `-s "step_size=power(1, 0.5)"`; a
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
+
+from gamesim.parameters import Bounds
 
 
 class Schedule(ABC):
@@ -75,3 +77,8 @@ class Geometric(Schedule):
 
     def __call__(self, t: int) -> float:
         return max(self.scale * self.ratio**t, self.floor)
+
+
+StepSize = Annotated[Schedule, Bounds("a number or schedule above 0", 0, low_open=True)]
+Share = Annotated[Schedule, Bounds("a number or schedule above 0 and at most 1", 0, 1, low_open=True)]
+Mixing = Annotated[Schedule, Bounds("a number or schedule of at least 0 and below 1", 0, 1, high_open=True)]

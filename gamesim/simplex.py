@@ -23,6 +23,11 @@ def lift(parameter: Number, dimensions: int) -> Number:
     return parameter
 
 
+def per_state(parameter: Number) -> Number:
+    """A parameter that broadcasts against policies [..., s, a], made to broadcast against [..., s]."""
+    return parameter.squeeze(-1) if isinstance(parameter, Tensor) and parameter.dim() else parameter
+
+
 def uniform_like(values: Tensor) -> Tensor:
     """The centre of the simplex, shaped like values[..., a]."""
     return torch.full_like(values, 1 / values.shape[-1])
@@ -40,7 +45,7 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
     tensor(inf)
     """
     ratio = torch.where(p > 0, p.log() - q.log(), torch.zeros_like(p))
-    return (p * ratio).sum(-1)
+    return (p * ratio).sum(-1).clamp(min=0)
 
 
 def mirror_step(scores: Tensor, values: Tensor, step_size: Number, temperature: Number = 0.0) -> Tensor:
@@ -50,7 +55,7 @@ def mirror_step(scores: Tensor, values: Tensor, step_size: Number, temperature: 
     tensor([1.5000, 0.5000])
     """
     moved = scores + step_size * values
-    if isinstance(temperature, float) and temperature == 0.0:
+    if not isinstance(temperature, Tensor) and temperature == 0:
         return moved - moved.amax(-1, keepdim=True)  # only differences matter: keep them from growing for ever
     return moved / (1 + step_size * temperature)
 
@@ -66,11 +71,9 @@ def proximal(policy: Tensor, values: Tensor, step_size: Number, temperature: Num
 
 def soft_maximum(values: Tensor, temperature: Number) -> Tensor:
     """max_p <values, p> + temperature H(p): log-sum-exp, or the maximum at temperature 0. values[..., a] -> [...]."""
-    if isinstance(temperature, float):
-        if temperature == 0.0:
-            return values.amax(-1)
-        return temperature * torch.logsumexp(values / temperature, -1)
-    return temperature.squeeze(-1) * torch.logsumexp(values / temperature, -1)
+    if not isinstance(temperature, Tensor) and temperature == 0:
+        return values.amax(-1)
+    return per_state(temperature) * torch.logsumexp(values / temperature, -1)
 
 
 def soft_argmax(values: Tensor, temperature: Number) -> Tensor:
@@ -79,12 +82,32 @@ def soft_argmax(values: Tensor, temperature: Number) -> Tensor:
     >>> soft_argmax(torch.tensor([1.0, 1.0, 0.0]), 0.0)
     tensor([0.5000, 0.5000, 0.0000])
     """
-    if isinstance(temperature, float) and temperature == 0.0:
+    if not isinstance(temperature, Tensor) and temperature == 0:
         best = (values == values.amax(-1, keepdim=True)).to(values.dtype)
         return best / best.sum(-1, keepdim=True)
     return torch.softmax(values / temperature, dim=-1)
 
 
+def regret(policy: Tensor, values: Tensor, temperature: Number = 0.0) -> Tensor:
+    """What the best law of actions gains over the policy, entropy included: policy, values[..., a] -> [...] >= 0.
+
+    max_p (<Q, p> + lam H(p)) - (<Q, pi> + lam H(pi)) = lam KL(pi || softmax(Q / lam)); without lam, <max Q - Q, pi>.
+    Written so, it keeps its digits near zero, where the difference of two values would lose them.
+    """
+    if not isinstance(temperature, Tensor) and temperature == 0:
+        return (policy * (values.amax(-1, keepdim=True) - values)).sum(-1)
+    best = torch.log_softmax(values / temperature, -1)
+    divergence = (torch.xlogy(policy, policy) - policy * best).sum(-1)
+    return per_state(temperature) * divergence.clamp(min=0)  # rounding at the optimum may leave -1e-17
+
+
 def explore(policy: Tensor, mixing: Number) -> Tensor:
     """(1 - mixing) policy + mixing Unif: stay off the boundary, policy[..., a]."""
     return policy + mixing * (1 / policy.shape[-1] - policy)
+
+
+def explore_scores(scores: Tensor, mixing: Number) -> Tensor:
+    """`explore` on scores[..., a]: log of (1 - mixing) softmax(scores) + mixing Unif; unchanged at mixing 0."""
+    if not isinstance(mixing, Tensor) and mixing == 0:
+        return scores
+    return explore(torch.softmax(scores, -1), mixing).log()

@@ -15,7 +15,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from gamesim.envs.graphon import fused
 from gamesim.games import GraphonGame
+from gamesim.kernels.rows import Rows
 from gamesim.parameters import Positive, Probability
 from gamesim.simplex import lift
 
@@ -33,6 +35,8 @@ class SIS(GraphonGame):
     """Multiplies every reward."""
 
     z_is_probability: ClassVar[bool] = True
+    state_names: ClassVar[tuple[str, ...]] = ("susceptible", "infected")
+    action_names: ClassVar[tuple[str, ...]] = ("go out", "stay in")
 
     @property
     def initial(self) -> Tensor:
@@ -56,3 +60,7 @@ class SIS(GraphonGame):
         infected = healthy * (policy[..., 0, :] * self.infects(z)).sum(-1)
         recovered = lift(self.recovery, 1) * sick
         return torch.stack([healthy - infected + recovered, sick + infected - recovered], -1)
+
+    def rows(self) -> Rows:
+        parameters = (self.infection, self.recovery, self.reward_scale)
+        return Rows(reward=fused.sis_reward, expect=fused.sis_expect, push=fused.sis_push, parameters=parameters)

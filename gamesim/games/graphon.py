@@ -27,10 +27,11 @@ from torch import Tensor, einsum
 from gamesim.errors import InvalidInput, refuse
 from gamesim.formats.graphs import read_graph
 from gamesim.games.game import Policy, require_rows
-from gamesim.graphons import Form, Graphon, Grid, Operator, Rule, UniformAttachment, as_graphon, interpolate
+from gamesim.graphons import Empirical, Form, Graphon, Grid, Operator, Rule, UniformAttachment, as_graphon, interpolate
 from gamesim.kernels import graphon as fused
+from gamesim.kernels.rows import Rows
 from gamesim.parameters import Count, check
-from gamesim.simplex import Number, entropy, soft_argmax, soft_maximum
+from gamesim.simplex import Number, entropy, per_state, regret, soft_argmax, soft_maximum
 
 
 class ActionValues(NamedTuple):
@@ -72,6 +73,11 @@ class GraphonGame(ABC):
 
     z_is_probability: ClassVar[bool] = False
     """True where the dynamics use z as a probability, so that it must not exceed 1."""
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+    """Words for the states, for figures."""
+    action_names: ClassVar[tuple[str, ...]] = ()
+    """Words for the actions."""
 
     def __post_init__(self) -> None:
         graphon = self.graphon
@@ -115,6 +121,15 @@ class GraphonGame(ABC):
         """Where a population goes: mass[..., k, s], policy[..., k, s, a] -> [..., k, t]."""
         return einsum("...sa,...sat->...t", mass[..., None] * policy, self.transition(h, z))
 
+    def rows(self) -> Rows | None:
+        """The same over again for compiled loops, where a game has that; see gamesim.kernels.rows."""
+        return None
+
+    @cached_property
+    def plan(self) -> fused.Plan | None:
+        """What the compiled loops need of this game, or None: then torch plays it."""
+        return fused.plan(self)
+
     # --- the grid -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -152,6 +167,8 @@ class GraphonGame(ABC):
 
     def aggregate(self, flow: Tensor) -> Tensor:
         """z of a whole flow: [..., h, k, s] -> [..., h, k, s]."""
+        if fused.serves(self, flow):
+            return fused.aggregate(self, flow)
         if len(self.operators) > 1:
             return torch.stack([self.aggregate_at(h, mass) for h, mass in enumerate(flow.unbind(-3))], -3)
         steps, states = flow.shape[-3], flow.shape[-1]
@@ -188,7 +205,8 @@ class GraphonGame(ABC):
         return (torch.full((*batch, self.horizon, k, s, a), 1 / a, **self.like),)
 
     def _first_mass(self, policy: Tensor) -> Tensor:
-        return self.initial.to(**self.like).expand(*policy.shape[:-4], *policy.shape[-3:-1])
+        batch = torch.broadcast_shapes(policy.shape[:-4], self.shape[:-3])  # one policy may play a batch of games
+        return self.initial.to(**self.like).expand(*batch, *policy.shape[-3:-1])
 
     def flow(self, policy: Policy, frozen: Tensor | None = None) -> Tensor:
         """Where the population goes when everyone plays the policy: [..., h, k, s].
@@ -197,7 +215,7 @@ class GraphonGame(ABC):
         """
         (pi,) = policy
         z = None if frozen is None else self.aggregate(frozen)
-        if fused.serves(self, pi):
+        if fused.serves(self, pi, z):
             return fused.flow(self, pi, z)
         mass, flow = self._first_mass(pi), []
         for h, pi_h in enumerate(pi.unbind(-4)):
@@ -209,7 +227,7 @@ class GraphonGame(ABC):
 
     def _backward(self, z: Tensor, policy: Tensor | None, temperature: Number) -> Iterator[tuple[Tensor, Tensor]]:
         """(Q_h, V_h) for h = H-1, ..., 0: of the policy, or of the best response when there is none."""
-        lam = temperature.squeeze(-4) if isinstance(temperature, Tensor) and temperature.dim() >= 4 else temperature
+        lam = self._at_step(temperature)
         value = torch.zeros_like(z.select(-3, 0))
         for h in reversed(range(self.horizon)):
             z_h = z.select(-3, h)
@@ -219,12 +237,17 @@ class GraphonGame(ABC):
             else:
                 pi = policy.select(-4, h)
                 value = (pi * q).sum(-1)
-                if not (isinstance(lam, float) and lam == 0.0):
-                    value = value + (lam.squeeze(-1) if isinstance(lam, Tensor) and lam.dim() else lam) * entropy(pi)
+                if isinstance(lam, Tensor) or lam > 0:
+                    value = value + per_state(lam) * entropy(pi)
             yield q, value
 
+    @staticmethod
+    def _at_step(temperature: Number) -> Number:
+        """A temperature that broadcasts against policies [..., h, k, s, a], made to broadcast against one step."""
+        return temperature.squeeze(-4) if isinstance(temperature, Tensor) and temperature.dim() >= 4 else temperature
+
     def _values(self, z: Tensor, policy: Tensor | None, temperature: Number) -> ActionValues:
-        if fused.serves(self, z if policy is None else policy, temperature):
+        if fused.serves(self, z, policy, temperature=temperature):
             return ActionValues(*fused.values(self, z, policy, temperature))
         q, v = zip(*self._backward(z, policy, temperature), strict=True)
         return ActionValues(torch.stack(q[::-1], -4), torch.stack(v[::-1], -3))
@@ -249,21 +272,21 @@ class GraphonGame(ABC):
 
     def returns(self, policy: Policy, flow: Tensor, temperature: Number = 0.0) -> Tensor:
         """J(k), the expected return of each position, [..., k]."""
-        return self._returns(self.aggregate(flow), policy[0], temperature)
-
-    def _returns(self, z: Tensor, policy: Tensor | None, temperature: Number) -> Tensor:
-        law = self.initial.to(**self.like)
-        if fused.serves(self, z if policy is None else policy, temperature):
-            return (law * fused.first_value(self, z, policy, temperature)).sum(-1)
-        value = z.select(-3, 0)
-        for _, value in self._backward(z, policy, temperature):  # noqa: B007  only V_0 is kept
-            pass
-        return (law * value).sum(-1)
+        return (self.initial.to(**self.like) * self.values(policy, flow, temperature).v.select(-3, 0)).sum(-1)
 
     def gains(self, policy: Policy, temperature: Number = 0.0, flow: Tensor | None = None) -> Tensor:
-        """What each position gains by its best deviation, [..., k]; regularised by the temperature."""
-        z = self.aggregate(self.flow(policy) if flow is None else flow)
-        return self._returns(z, None, temperature) - self._returns(z, policy[0], temperature)
+        """What each position gains by its best deviation, [..., k], in the policy's own flow or in a given one."""
+        own = self.flow(policy, frozen=flow)
+        return self._gains(self.aggregate(own if flow is None else flow), own, policy[0], temperature)
+
+    def _gains(self, z: Tensor, own: Tensor, policy: Tensor, temperature: Number) -> Tensor:
+        """Performance difference: J* - J = sum_h E_own[regret of pi_h against Q*_h], from one backward pass."""
+        if fused.serves(self, z, own, policy, temperature=temperature):
+            return fused.gains(self, z, own, policy, temperature)
+        lam, total, steps = self._at_step(temperature), 0.0, reversed(range(self.horizon))
+        for h, (q, _) in zip(steps, self._backward(z, None, temperature), strict=True):
+            total = total + (own.select(-3, h) * regret(policy.select(-4, h), q, lam)).sum(-1)
+        return torch.as_tensor(total)
 
     def exploitability(self, policy: Policy, temperature: Number = 0.0) -> Tensor:
         """Mean gain over positions: int_0^1 [max J(k) - J(k)] dk, [...]."""
@@ -275,11 +298,12 @@ class GraphonGame(ABC):
 
     def metrics(self, policy: Policy, temperature: Number = 0.0) -> dict[str, Tensor]:
         """Exploitability, its maximum over positions and, with a temperature, the same regularised."""
-        z = self.aggregate(self.flow(policy))
-        gains = self._returns(z, None, 0.0) - self._returns(z, policy[0], 0.0)
+        flow = self.flow(policy)
+        z = self.aggregate(flow)
+        gains = self._gains(z, flow, policy[0], 0.0)
         found = {"exploitability": self.mean(gains), "maximum_exploitability": gains.amax(-1)}
         if isinstance(temperature, Tensor) or temperature > 0:
-            gains = self._returns(z, None, temperature) - self._returns(z, policy[0], temperature)
+            gains = self._gains(z, flow, policy[0], temperature)
             found["regularized_exploitability"] = self.mean(gains)
             found["maximum_regularized_exploitability"] = gains.amax(-1)
         return found
@@ -290,6 +314,26 @@ class GraphonGame(ABC):
         """The policy at positions off the grid, [..., h, j, s, a]."""
         (pi,) = policy
         return (interpolate(pi.flatten(-2), self.grid, positions, how).unflatten(-1, pi.shape[-2:]),)
+
+    def picture(self, policy: Policy, at_most: int = 400) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """What a figure needs of the first policy of a batch, at so many positions at most, and names in words."""
+        pi = policy[0].flatten(0, -5)[0] if policy[0].dim() > 4 else policy[0]
+        flow, gains = self.flow((pi,)), self.gains((pi,))
+        if flow.dim() > 3:  # a batch of games: the first
+            flow, gains = flow.flatten(0, -4)[0], gains.flatten(0, -2)[0]
+        some = torch.linspace(0, len(self.grid) - 1, min(len(self.grid), at_most), device=self.device).round().long()
+        parts = {
+            "policy": pi.index_select(-3, some),
+            "flow": flow.index_select(-2, some),
+            "gains": gains.index_select(-1, some),
+            "positions": self.grid.positions[some],
+            "mean_flow": (flow * self.grid.weights[:, None]).sum(-2),
+        }
+        if isinstance(self.graphons[0], Empirical) and len(some) == len(self.graphons[0]):
+            i, j = self.graphons[0].adjacency.nonzero()
+            parts["edges"] = torch.tensor([(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True) if a < b])
+        words = {"states": "|".join(self.state_names), "actions": "|".join(self.action_names), "graph": self.graph or ""}
+        return parts, words
 
     def validate(self) -> None:
         """Refuse an initial law, rewards or transitions that are not what they should be, before any iteration."""

@@ -7,13 +7,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
 
 _allowed: ContextVar[bool] = ContextVar("fused", default=os.environ.get("GAMESIM_FUSED", "1") != "0")
+_numba = find_spec("numba") is not None
 
 
 def allowed() -> bool:
     """Whether fused kernels may be chosen here."""
-    return _allowed.get()
+    return _allowed.get() and _numba and not torch.compiler.is_compiling()
 
 
 @contextmanager
@@ -24,3 +30,16 @@ def fused(on: bool) -> Iterator[None]:
         yield
     finally:
         _allowed.reset(token)
+
+
+def plain(tensor: Tensor) -> bool:
+    """Whether a tensor is nothing but numbers: float64 in memory, with no gradient, tangent or transform to carry on."""
+    return (
+        type(tensor) is Tensor
+        and tensor.dtype == torch.float64
+        and tensor.device.type == "cpu"
+        and tensor.layout == torch.strided
+        and not tensor.requires_grad
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        and forward_ad._current_level < 0
+    )

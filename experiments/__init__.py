@@ -1,0 +1,27 @@
+"""Experiments: one file for each reproduced figure or claim. One line in TABLE makes it known to `gamesim reproduce`."""
+
+if __name__ != "gamesim.experiments":
+    raise ImportError("this folder is the package gamesim.experiments: write `gamesim reproduce NAME`")
+
+from gamesim.catalog import lazily
+
+TABLE = {
+    "graphon-monotone": (
+        "gamesim.experiments.graphon_monotone:GraphonMonotone",
+        "mirror descent on monotone games: linear convergence, and the rate of the averaged policy",
+    ),
+    "graphon-quadrature": (
+        "gamesim.experiments.graphon_quadrature:GraphonQuadrature",
+        "error against the number of positions, rule by rule",
+    ),
+    "graphon-rate": (
+        "gamesim.experiments.graphon_rate:GraphonRate",
+        "GMFG-PPO with the theory's step sizes: at least T^(-1/3)",
+    ),
+    "graphon-real-network": (
+        "gamesim.experiments.graphon_real_network:GraphonRealNetwork",
+        "an epidemic game on real networks, and what a coarse model of the network costs",
+    ),
+}
+
+__getattr__, __all__ = lazily(__name__, TABLE)

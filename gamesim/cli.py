@@ -1,0 +1,441 @@
+"""The command line: it parses, imports late, and calls the rest.
+
+Exit codes: 0 done, 1 the run diverged or a claim, check or bar fails, 2 bad input, 130 and 143 interrupted.
+"""
+
+import hashlib
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import gamesim
+from gamesim import catalog
+from gamesim.errors import InvalidInput, refuse, unknown
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
+KINDS = ("games", "solvers", "experiments")
+
+
+class Suggesting(click.Group):
+    """A group whose unknown commands are answered with the nearest ones."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise unknown("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(gamesim.__version__, prog_name="gamesim")
+def cli() -> None:
+    """Simulate games and the agents that learn in them, and measure how far they are from equilibrium.
+
+    \b
+    gamesim list games                                  what there is
+    gamesim describe graphon/sis                        its parameters, equations and source
+    gamesim run graphon/sis gmfg-ppo                    solve it; the run and its figure stay on disk
+    gamesim reproduce graphon-monotone                  check a paper's claim
+    """
+
+
+@cli.command("list")
+@click.argument("kind", required=False, type=click.Choice(KINDS))
+@JSON
+def list_command(kind: str | None, as_json: bool) -> None:
+    """What there is: games, solvers and experiments, with a line each.
+
+    Example: gamesim list solvers
+    """
+    kinds = [kind] if kind else list(KINDS)
+    rows = [
+        {"id": name, "kind": k[:-1], "summary": summary}
+        for k in kinds
+        for name, (_, summary) in sorted(catalog.entries(k).items())
+    ]
+    if as_json:
+        return _print_json(rows)
+    width = max((len(row["id"]) for row in rows), default=0)
+    for k in kinds:
+        if len(kinds) > 1:
+            click.echo(f"{k}:")
+        for row in rows:
+            if row["kind"] == k[:-1]:
+                click.echo(f"  {row['id']:<{width}}  {row['summary']}")
+
+
+@cli.command()
+@click.argument("name", metavar="ID")
+@JSON
+def describe(name: str, as_json: bool) -> None:
+    """Parameters of a game, solver or experiment: types, defaults, meaning; its equations and source.
+
+    Example: gamesim describe graphon/sis
+    """
+    from gamesim.parameters import describe as parameters_of
+
+    kind, found = _find_any(name)
+    rows = parameters_of(found)
+    text = (sys.modules[found.__module__].__doc__ or found.__doc__ or "").strip()
+    summary = catalog.entries(kind).get(name, ("", text.partition("\n")[0]))[1]
+    if as_json:
+        data = [{"name": p.name, "type": p.type, "default": p.default, "help": p.help} for p in rows]
+        return _print_json({"id": name, "kind": kind[:-1], "summary": summary, "parameters": data, "source": text})
+    click.echo(f"{name}: {summary}\n\n{text}\n")
+    if rows:
+        flag = {"games": "-g", "solvers": "-s"}.get(kind, "")
+        click.echo("Parameters" + (f" ({flag} name=value):" if flag else ":"))
+    for p in rows:
+        default = "required" if p.default is None else f"default {p.default}"
+        click.echo(f"  {p.name}  ({p.type}; {default})\n      {p.help}")
+
+
+def _find_any(name: str) -> tuple[str, Any]:
+    for kind in KINDS:
+        if name in catalog.entries(kind):
+            return kind, catalog.find(kind, name)
+    if ":" in name:
+        _here_on_path()
+        return "games", catalog.find("games", name)
+    raise unknown("id", name, [n for kind in KINDS for n in catalog.entries(kind)])
+
+
+@cli.command()
+@click.argument("game")
+@click.argument("solver")
+@click.option("-g", "game_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the game; may be repeated.")
+@click.option("-s", "solver_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the solver; may be repeated.")
+@click.option("--iterations", type=click.IntRange(0), default=100, show_default=True, help="Iterations of the solver.")
+@click.option("--tolerance", type=float, help="Stop when the (regularized) exploitability is at most this.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Independent seeds, run as one batch.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
+@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each so many iterations.")
+@click.option("--average", is_flag=True, help="Report the mean of the iterates instead of the last one.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads; results are bit-identical at a fixed number.")
+@click.option("--fused/--no-fused", default=True, show_default=True, help="Allow fused CPU kernels.")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder, absent or empty  [default: runs/GAME-SOLVER-HASH]")
+@click.option("--name", help="The run's folder under runs/, instead of --out.")
+@click.option("--resume", is_flag=True, help="Continue the run in that folder, bit for bit.")
+@JSON
+def run(game: str, solver: str, **options: Any) -> None:
+    """Solve GAME with SOLVER, show the exploitability falling, and leave a run with its figure on disk.
+
+    \b
+    gamesim run graphon/sis gmfg-ppo -g graphon=power-law -g graphon.a=0.3 -g normalize=true -s "step_size=power(1, 0.5)"
+    gamesim run graphon/sis gmfg-ppo -g graph=karate-club -g normalize=true --iterations 200 --tolerance 1e-8
+    gamesim run mymodule:MyGame online-mirror-descent
+    """
+    raise SystemExit(_run(game, solver, **options))
+
+
+def _run(
+    game_id: str, solver_id: str, *, game_options: Sequence[str], solver_options: Sequence[str], iterations: int,
+    tolerance: float | None, seeds: int, seed: int, every: int, average: bool, device: str, threads: int, fused: bool,
+    out: Path | None, name: str | None, resume: bool, as_json: bool,
+) -> int:  # fmt: skip
+    from gamesim.files import require_name
+
+    given_game, given_solver = _pairs("-g", game_options), _pairs("-s", solver_options)
+    if name is not None:
+        require_name(name, "name")
+        if out is not None:
+            raise refuse("name", name, "no --out beside it: give one of the two")
+    _here_on_path()
+    game_class, solver_class = catalog.find("games", game_id), catalog.find("solvers", solver_id)
+    _limit_threads(threads)
+
+    from gamesim.kernels import fused as fused_kernels
+    from gamesim.loop import Status, solve
+    from gamesim.parameters import build, plain
+    from gamesim.progress import Progress
+    from gamesim.records import Record, summarize
+
+    if device != "cpu":
+        given_game.setdefault("device", device)
+    game = build(game_class, given_game, what=game_id)
+    solver = build(solver_class, given_solver, what=solver_id)
+    config = {
+        "game": {"id": game_id, "given": given_game, "parameters": plain(game)},
+        "solver": {"id": solver_id, "given": given_solver, "parameters": plain(solver)},
+        "iterations": iterations, "tolerance": tolerance, "seeds": seeds, "seed": seed, "every": every,
+        "average": average, "device": device, "threads": threads, "command": shlex.join(["gamesim", *sys.argv[1:]]),
+    }  # fmt: skip
+    folder = out or Path("runs") / (name or _run_name(config))
+    signals = Signals()
+    record = Record(folder, config, resume=resume)
+    observers = [record, signals] if as_json else [record, signals, Progress()]
+    try:
+        with signals, fused_kernels(fused):
+            result = solve(
+                game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds, seed=seed,
+                every=every, average=average, observers=observers, resume=record.snapshot,
+            )  # fmt: skip
+            summary = summarize(folder, game_id, solver_id, result.status, result.iterations, result.trace, result.seconds)
+            figures = _draw(folder)
+            record.finish(summary)
+    except BaseException:
+        record.lock.release()
+        _remove_if_nothing_begun(folder)
+        raise
+    if as_json:
+        _print_json(summary)
+    else:
+        _print_summary(summary, figures)
+    if result.status is Status.INTERRUPTED:
+        return 128 + signals.caught
+    return 1 if result.status is Status.DIVERGED else 0
+
+
+def _draw(folder: Path) -> list[Path]:
+    from gamesim.figures import draw, save
+
+    return save(draw(folder), folder / "figures", "convergence")
+
+
+def _remove_if_nothing_begun(folder: Path) -> None:
+    """A folder that was made for a run that was then refused is taken away again."""
+    if folder.is_dir() and {p.name for p in folder.iterdir()} <= {".lock"}:
+        (folder / ".lock").unlink(missing_ok=True)
+        folder.rmdir()
+
+
+class Signals:
+    """SIGINT and SIGTERM end the run after the iteration under way; a second one ends it at once."""
+
+    def __init__(self) -> None:
+        self.caught = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _catch(self, number: int, _: object) -> None:
+        if self.caught:
+            raise Interrupted(number)
+        self.caught = number
+        click.echo("\nfinishing this iteration and writing the run; again to stop at once", err=True)
+
+    def begin(self, run: Any) -> None: ...
+    def measured(self, run: Any) -> Any: ...
+    def end(self, run: Any) -> None: ...
+
+    def iterated(self, run: Any) -> Any:
+        from gamesim.loop import Status
+
+        return Status.INTERRUPTED if self.caught else None
+
+
+class Interrupted(BaseException):
+    """A second signal: stop at once; what was last saved stays."""
+
+
+def _run_name(config: dict[str, Any]) -> str:
+    from gamesim.files import to_json
+
+    settings = {k: config[k] for k in ("game", "solver", "seeds", "seed", "every", "average")}
+    digest = hashlib.sha256(to_json(settings).encode()).hexdigest()[:8]
+    stem = f"{config['game']['id']}-{config['solver']['id']}".replace("/", "-").replace(":", "-")
+    return f"{stem[:80]}-{digest}"
+
+
+def _pairs(flag: str, options: Sequence[str]) -> dict[str, str]:
+    found = dict[str, str]()
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or not name.strip():
+            raise refuse(flag, option, "name=value")
+        if name.strip() in found:
+            raise refuse(flag, option, f"each name once; {name.strip()} stands twice")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _here_on_path() -> None:
+    """`mymodule:MyGame` means a module of the folder that the user stands in."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _limit_threads(threads: int) -> None:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+    torch.set_num_threads(threads)
+
+
+def _print_json(data: Any) -> None:
+    import json
+
+    click.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary['game']} · {summary['solver']} · {summary['iterations']} iterations", title_justify="left")
+    for heading in ("metric", "first", "last", "best"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for metric, row in summary["metrics"].items():
+        table.add_row(metric.replace("_", " "), *(f"{row[k]:.6g}" for k in ("first", "last", "best")))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(f"{summary['status']}: {summary['message']} ({summary['seconds']:.2f} s)", highlight=False)
+    console.print(f"run     {summary['run']}", highlight=False)
+    console.print(f"figure  {figures[0]}", highlight=False)
+
+
+@cli.command()
+@click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
+@click.option("--scale", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="quick: minutes; full: what the claim is about.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder for the report, data and figures.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads.")
+@JSON
+def reproduce(experiments: tuple[str, ...], scale: str, out: Path, threads: int, as_json: bool) -> None:
+    """Run experiments and judge their claims: holds, fails or undecided, with statistics, figures and report.html.
+
+    Example: gamesim reproduce graphon-monotone graphon-rate --scale quick
+    """
+    found = [catalog.find("experiments", name) for name in experiments]
+    _limit_threads(threads)
+    from gamesim.study import reproduce as judge
+
+    say = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
+    results = judge(dict(zip(experiments, found, strict=True)), scale, out, say)
+    if as_json:
+        _print_json(results)
+    else:
+        for result in results:
+            for claim in result["claims"]:
+                interval = claim["interval"] and f" [{claim['interval'][0]:.4g}, {claim['interval'][1]:.4g}]"
+                click.echo(f"{claim['verdict'].upper():<10} {result['experiment']}/{claim['id']}: {claim['statement']} ({claim['statistic']:.4g}{interval or ''})")
+        click.echo(f"report  {out / 'report.html'}")
+    raise SystemExit(int(any(c["verdict"] == "fails" for r in results for c in r["claims"])))
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--metric", help="Which metric to compare  [default: exploitability]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the figure  [default: RUN/figures, or figures for several runs]")
+@JSON
+def draw(runs: tuple[Path, ...], metric: str | None, out: Path | None, as_json: bool) -> None:
+    """Figures from runs on disk, without running anything; several runs go into one picture.
+
+    Example: gamesim draw runs/graphon-sis-*
+    """
+    from gamesim.figures import draw as figure_of
+    from gamesim.figures import save
+
+    folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
+    figure = figure_of(*runs, metric=metric)
+    if out is not None or len(runs) > 1:
+        from gamesim.files import own_folder
+
+        own_folder(folder.absolute())
+    paths = save(figure, folder, "convergence" if len(runs) == 1 else "comparison")
+    if as_json:
+        return _print_json({"figures": [str(p) for p in paths]})
+    for path in paths:
+        click.echo(str(path))
+
+
+@cli.command()
+@click.argument("suite", required=False)
+@JSON
+def bench(suite: str | None, as_json: bool) -> None:
+    """Measure ratios against a plain twin and, where installed, against peers, interleaved in one process.
+
+    Example: gamesim bench graphon
+    """
+    table = catalog.table("benchmarks")
+    if suite is not None and suite not in table:
+        raise unknown("suite", suite, table)
+    _limit_threads(1)
+    rows = []
+    for name in [suite] if suite else sorted(table):
+        for row in catalog.load(table[name][0])():
+            rows.append(row)
+            if not as_json:
+                bar = "-" if row["bar"] is None else f"{row['bar']:g}"
+                click.echo(f"{row['id']:<40} ours {row['ours']:.4g}  peer {_or_dash(row['peer'])}  ratio {_or_dash(row['ratio'])}  bar {bar}  {'holds' if row['holds'] else 'misses' if row['holds'] is False else 'info'}  {row['note']}")
+    if as_json:
+        _print_json(rows)
+    raise SystemExit(int(any(row["holds"] is False for row in rows)))
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+@cli.command()
+@JSON
+def doctor(as_json: bool) -> None:
+    """Versions, devices, threads, what is missing and the command that would fix it.
+
+    Example: gamesim doctor
+    """
+    from gamesim.diagnosis import diagnose
+
+    report = diagnose()
+    if as_json:
+        _print_json(report)
+    else:
+        for name, found in report["versions"].items():
+            click.echo(f"  {name:<14} {found or 'missing'}")
+        click.echo(f"  {'devices':<14} {', '.join(report['devices']) or 'none'}")
+        click.echo(f"  {'processors':<14} {report['processors']}")
+        for problem in report["problems"]:
+            click.echo(f"  fix: {problem['problem']} -> {problem['fix']}")
+        click.echo("everything that gamesim needs is here" if report["healthy"] else "something is missing; see the lines marked 'fix'")
+    raise SystemExit(0 if report["healthy"] else 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        cli.main(args=None if arguments is None else list(arguments), prog_name="gamesim", standalone_mode=False)
+    except InvalidInput as error:
+        click.echo(f"error: {error}", err=True)
+        return 2
+    except click.exceptions.Abort:
+        return 130
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
+        return 2
+    except Interrupted as stop:
+        number = stop.args[0]
+        click.echo("stopped at once; the last checkpoint stays, --resume continues from it", err=True)
+        return 128 + int(number)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return _quiet_pipe()
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    return 0
+
+
+def _quiet_pipe() -> int:
+    """`gamesim list | head`: nothing is wrong."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def entry() -> NoReturn:
+    raise SystemExit(main())

@@ -1,0 +1,348 @@
+"""The one loop: start a solver, step it, measure it, tell the observers, and say how it ended.
+
+It knows no algorithm and no game: a solver is `init(game)` and the pure `step(t, game, state, generator)`, and what is
+worth measuring is the family's affair (`metrics`) with the solver's parameters (`measures`).
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.games.game import Game, Policy, measure, require_game, require_policy
+from gamesim.parameters import convert
+from gamesim.randomness import Stream
+from gamesim.schedules import Schedule
+from gamesim.states import expanded, rebuilt
+
+
+class Status(Enum):
+    """How a run ended; the text is advice."""
+
+    RUNNING = "still running"
+    CONVERGED = "the tolerance is met"
+    OUT_OF_ITERATIONS = "all iterations done; for a smaller exploitability raise iterations or change the step size"
+    STOPPED = "stopped by an observer"
+    INTERRUPTED = "interrupted; the same command with --resume continues it"
+    DIVERGED = "the policy or its measure is no longer finite: lower the step size or raise the temperature"
+
+    @property
+    def label(self) -> str:
+        """As JSON and files write it.
+
+        >>> Status.OUT_OF_ITERATIONS.label
+        'out-of-iterations'
+        """
+        return self.name.lower().replace("_", "-")
+
+
+class HasPolicy(Protocol):
+    @property
+    def policy(self) -> Policy: ...
+
+
+class Solver(Protocol):
+    """Hyper-parameters and two functions. Optional: `requires`, the family it needs, and `measures`, what metrics take."""
+
+    def init(self, game: Any) -> HasPolicy: ...
+
+    def step(self, t: int, game: Any, state: Any, generator: Stream) -> HasPolicy: ...
+
+
+class Observer:
+    """Told what happens; subclasses override what they need. A returned Status ends the run."""
+
+    def begin(self, run: "Run") -> None:
+        """Before the first measure, or after a saved state was put back."""
+
+    def measured(self, run: "Run") -> Status | None:
+        """After each measure: run.iteration and run.trace are current."""
+
+    def iterated(self, run: "Run") -> Status | None:
+        """After each iteration."""
+
+    def end(self, run: "Run") -> None:
+        """Once, whatever the status."""
+
+
+@dataclass
+class Trace:
+    """What was measured: iterations[row] and, for each metric, values[row], each of the run's batch shape."""
+
+    iterations: list[int] = field(default_factory=list)
+    metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def add(self, iteration: int, measured: Mapping[str, Tensor]) -> None:
+        self.iterations.append(iteration)
+        for name, value in measured.items():
+            self.metrics.setdefault(name, []).append(value.detach().to("cpu", torch.float64))
+
+    def rows(self, last: bool = False) -> list[tuple[int, int, str, float]]:
+        """Tidy (iteration, seed, metric, value); the batch is flattened into `seed`. `last`: only the newest."""
+        which = range(len(self.iterations))[-1:] if last else range(len(self.iterations))
+        return [
+            (self.iterations[i], seed, name, value)
+            for i in which
+            for name, found in self.metrics.items()
+            for seed, value in enumerate(found[i].reshape(-1).tolist())
+        ]
+
+
+@dataclass
+class Run:
+    """A run under way, as observers see it."""
+
+    game: Any
+    solver: Any
+    iterations: int
+    state: Any
+    target: str
+    tolerance: float | None = None
+    iteration: int = 0
+    seconds: float = 0.0
+    status: Status = Status.RUNNING
+    trace: Trace = field(default_factory=Trace)
+
+    @property
+    def policy(self) -> Policy:
+        policy: Policy = self.state.policy
+        return policy
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `solve` returns."""
+
+    policy: Policy = field(repr=False)
+    """The last policy; with seeds, each tensor has the leading dimension [seed]."""
+    status: Status
+    trace: Trace = field(repr=False)
+    state: Any = field(repr=False)
+    iterations: int
+    seconds: float
+    target: str
+    """The metric that the tolerance is about."""
+
+    def metric(self, name: str) -> Tensor:
+        """A metric over the run, [*batch, row]; [1, row] for a single run."""
+        if name not in self.trace.metrics:
+            raise refuse("metric", name, f"one of {', '.join(self.trace.metrics)}")
+        values = torch.stack(self.trace.metrics[name], -1)
+        return values if values.dim() > 1 else values[None]
+
+    @property
+    def exploitability(self) -> Tensor:
+        """Tensor[seed, row]."""
+        return self.metric("exploitability")
+
+    @property
+    def regularized_exploitability(self) -> Tensor:
+        """Tensor[seed, row]; only where the solver has a temperature."""
+        return self.metric("regularized_exploitability")
+
+    def frame(self) -> Any:
+        """A tidy pandas.DataFrame: iteration, seed, metric, value."""
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
+        return pandas.DataFrame(self.trace.rows(), columns=["iteration", "seed", "metric", "value"])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where an earlier run was: its iteration, its state by names (`gamesim.states.tensors`) and its trace."""
+
+    iteration: int
+    tensors: Mapping[str, Tensor]
+    trace: Trace
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Any solver, with the mean of its iterates as the policy: what the theorems for averages speak of.
+
+    mean_t = mean_{t-1} + (x_t - mean_{t-1}) / (t + 1), over the iterates 0..t, for the policy and a flow if there is one.
+    """
+
+    solver: Any
+
+    @property
+    def requires(self) -> Any:
+        return getattr(self.solver, "requires", Game)
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        return dict(getattr(self.solver, "measures", {}))
+
+    def init(self, game: Any) -> "Mean":
+        state = self.solver.init(game)
+        return Mean(state, state.policy, _flows(state))
+
+    def step(self, t: int, game: Any, state: "Mean", generator: Stream) -> "Mean":
+        inner = self.solver.step(t, game, state.inner, generator)
+
+        def mean(old: Policy, new: Policy) -> Policy:
+            return tuple(torch.lerp(x, y, 1 / (t + 2)) for x, y in zip(old, new, strict=True))
+
+        return Mean(inner, mean(state.policy, inner.policy), mean(state.flow, _flows(inner)))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The state of `Averaged`: the last iterate inside, the means beside it."""
+
+    inner: Any
+    policy: Policy
+    flow: tuple[Tensor, ...]
+
+
+def _flows(state: Any) -> tuple[Tensor, ...]:
+    return (state.flow,) if isinstance(getattr(state, "flow", None), Tensor) else ()
+
+
+def solve(
+    game: Any,
+    solver: Any,
+    *,
+    iterations: int = 100,
+    tolerance: float | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    every: int = 1,
+    average: bool = False,
+    observers: Iterable[Observer] = (),
+    resume: Snapshot | None = None,
+) -> Result:
+    """Run a solver on a game.
+
+    iterations: steps of the solver; row 0 of the trace measures the starting policy.
+    tolerance:  stop when the worst of the batch has target <= tolerance; the target is `regularized_exploitability`
+                for a solver with a temperature, `exploitability` otherwise.
+    seeds:      a leading batch dimension of so many independent seeds `seed`, `seed + 1`, ...; None runs one without it.
+    every:      measure each so many iterations (and the first and the last).
+    average:    report the mean of the iterates instead of the last one.
+    """
+    iterations = _whole("iterations", iterations, 0)
+    every, seed = _whole("every", every, 1), _whole("seed", seed, 0)
+    if tolerance is not None:
+        tolerance = convert(tolerance, float, "tolerance")
+    batch = () if seeds is None else (_whole("seeds", seeds, 1),)
+    observers = list(observers)
+    _require_fit(game, solver)
+    if average:
+        solver = Averaged(solver)
+    start = game.start()
+    require_policy(start, field=f"start() of {type(game).__name__}")
+    if callable(getattr(game, "validate", None)):
+        game.validate()
+
+    solver, shape = _batched(solver, start[0], max(p.dim() for p in start))
+    run = Run(game, solver, iterations, expanded(solver.init(game), batch + shape), _target(solver), tolerance)
+    if resume is not None:
+        run.state, run.iteration, run.trace = rebuilt(run.state, resume.tensors), resume.iteration, resume.trace
+    stream = Stream(seed if seeds is None else [seed + i for i in range(batch[0])])
+    started = time.perf_counter()
+    for observer in observers:
+        observer.begin(run)
+    try:
+        if resume is None:
+            _measure(run, observers)
+        elif run.trace.iterations[-1:] == [run.iteration]:
+            _judge(run)
+        while run.status is Status.RUNNING:
+            if run.iteration >= iterations:
+                run.status = Status.OUT_OF_ITERATIONS
+                break
+            run.state = solver.step(run.iteration, game, run.state, stream.at(run.iteration))
+            run.iteration += 1
+            run.seconds = time.perf_counter() - started
+            if run.iteration % every == 0 or run.iteration == iterations:
+                _measure(run, observers)
+            _tell(run, [o.iterated(run) for o in observers])
+    finally:
+        run.seconds = time.perf_counter() - started
+        for observer in observers:
+            observer.end(run)
+    return Result(run.policy, run.status, run.trace, run.state, run.iteration, run.seconds, run.target)
+
+
+def _measure(run: Run, observers: Sequence[Observer]) -> None:
+    measured = measure(run.game, run.policy, **getattr(run.solver, "measures", {}))
+    if "exploitability" not in measured:
+        raise InvalidInput(f"{type(run.game).__name__}.metrics: 'exploitability' is missing")
+    run.trace.add(run.iteration, measured)
+    _judge(run)
+    _tell(run, [observer.measured(run) for observer in observers])
+
+
+def _judge(run: Run) -> None:
+    """Diverged, converged or neither, by the newest measure."""
+    newest = {name: values[-1] for name, values in run.trace.metrics.items()}
+    target = newest.get(run.target, newest["exploitability"])
+    finite = all(bool(v.isfinite().all()) for v in newest.values())
+    if not finite or not all(bool(p.isfinite().all()) for p in run.policy):
+        run.status = Status.DIVERGED
+    elif run.tolerance is not None and float(target.max()) <= run.tolerance:
+        run.status = Status.CONVERGED
+
+
+def _tell(run: Run, answers: Sequence[Status | None]) -> None:
+    """The first observer that wants the run to end has its way."""
+    if run.status is Status.RUNNING:
+        run.status = next((answer for answer in answers if answer is not None), run.status)
+
+
+def _target(solver: Any) -> str:
+    temperature = getattr(solver, "measures", {}).get("temperature", 0.0)
+    regularized = isinstance(temperature, Tensor) or temperature > 0
+    return "regularized_exploitability" if regularized else "exploitability"
+
+
+def _require_fit(game: Any, solver: Any) -> None:
+    if isinstance(game, type) or isinstance(solver, type):
+        which = game if isinstance(game, type) else solver
+        raise refuse("solve", which.__name__, f"an instance: {which.__name__}()")
+    if not callable(getattr(solver, "init", None)) or not callable(getattr(solver, "step", None)):
+        raise refuse("solver", type(solver).__name__, "an object with init(game) and step(t, game, state, generator)")
+    family = getattr(solver, "requires", Game)
+    if family is Game:
+        require_game(game)
+    elif not isinstance(game, family):
+        raise refuse("game", type(game).__name__, f"a {family.__name__}, which {type(solver).__name__} needs; policy-mirror-descent and online-mirror-descent take any game")
+
+
+def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]]:
+    """Tensor hyper-parameters [b] made to broadcast against policies of that rank, and their batch shape."""
+    if isinstance(solver, Averaged):
+        inner, shape = _batched(solver.solver, like, rank)
+        return Averaged(inner), shape
+    if not dataclasses.is_dataclass(solver):
+        return solver, ()
+    shapes, changed = [()], dict[str, Any]()
+    for f in dataclasses.fields(solver):
+        value = getattr(solver, f.name)
+        if isinstance(value, Tensor) and value.dim():
+            shapes.append(tuple(value.shape))  # type: ignore[arg-type]
+            changed[f.name] = value.to(like).reshape(*value.shape, *[1] * rank)
+        elif isinstance(value, Schedule) and dataclasses.is_dataclass(value):
+            lifted, shape = _batched(value, like, rank)
+            if shape:
+                shapes.append(shape)  # type: ignore[arg-type]
+                changed[f.name] = lifted
+    if not changed:
+        return solver, ()
+    return dataclasses.replace(solver, **changed), tuple(torch.broadcast_shapes(*shapes))
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    number: int = convert(value, int, name)
+    if number < low:
+        raise refuse(name, value, f"a whole number of at least {low}")
+    return number

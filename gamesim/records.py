@@ -1,0 +1,259 @@
+"""A run on disk: enough to draw it, judge it and continue it, and never half written.
+
+    RUN/config.json            what was asked: game, solver, iterations, seeds; versions, commit
+    RUN/trace.csv              tidy (iteration, seed, metric, value), appended as the run goes
+    RUN/state.safetensors      the solver's state, and state.previous.safetensors the one before
+    RUN/manifest.json          hashes of the states, threads, versions, processor
+    RUN/play.safetensors       the final policy and flow, for pictures (graphon games)
+    RUN/summary.json           what `gamesim run --json` prints
+    RUN/figures/               drawn from the files above
+    RUN/DONE                   written last: how the run ended
+
+Nothing random is saved (randomness is a function of seed and iteration), no time stands in the trace: a run that was
+killed and resumed leaves the same bits as one that was not.
+"""
+
+import csv
+import io
+import os
+import platform
+import subprocess
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gamesim.errors import InvalidInput, refuse
+from gamesim.files import Lock, fingerprint, own_folder, read_json, write_json, write_text, write_with
+from gamesim.loop import Observer, Run, Snapshot, Status, Trace
+from gamesim.states import tensors as tensors_of
+
+HEADER = ("iteration", "seed", "metric", "value")
+STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+SAME = ("game", "solver", "seeds", "seed", "every", "average")
+"""The settings that a resumed run must share with the one that it continues."""
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what the numbers depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("gamesim", "torch", "numpy", "scipy", "numba"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of the source, where it is a checkout."""
+    try:
+        here = Path(__file__).resolve().parent
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None
+
+
+class Record(Observer):
+    """Writes a run as it goes. Open it before `solve`; `snapshot` is where an earlier run was, if it resumes one."""
+
+    def __init__(self, folder: Path | str, config: dict[str, Any], *, resume: bool = False, checkpoint_every: float = 10.0) -> None:
+        """config needs the keys of SAME and `iterations`; checkpoint_every is in seconds."""
+        self.folder = own_folder(Path(folder))
+        self.config = config
+        self.checkpoint_every = checkpoint_every
+        self.lock = Lock(self.folder)
+        try:
+            self.snapshot = self._open(resume)
+        except BaseException:
+            self.lock.release()
+            raise
+        self._trace: io.TextIOWrapper | None = None
+        self._saved = time.monotonic()
+
+    def _open(self, resume: bool) -> Snapshot | None:
+        ours = {".lock"} | {p.name for p in self.folder.glob(".*.tmp")}
+        taken = sorted(p.name for p in self.folder.iterdir() if p.name not in ours)
+        if taken and not resume:
+            raise refuse("out", str(self.folder), f"an absent or empty folder (it holds {taken[0]}); add --resume to continue that run, or name another folder")
+        for spare in self.folder.glob(".*.tmp"):
+            spare.unlink(missing_ok=True)
+        if not taken:
+            return None
+        if "config.json" not in taken:
+            raise refuse("out", str(self.folder), "the folder of a run to resume: it has no config.json")
+        before = read_json(self.folder / "config.json")
+        for key in SAME:
+            found = first_difference(key, before.get(key), self.config.get(key))
+            if found:
+                raise refuse("resume", found, "the settings that the run began with, or another folder")
+        snapshot = load_snapshot(self.folder)
+        if snapshot is not None and snapshot.iteration > self.config["iterations"]:
+            raise refuse("iterations", self.config["iterations"], f"at least {snapshot.iteration}: the run is that far")
+        return snapshot
+
+    def begin(self, run: Run) -> None:
+        (self.folder / "DONE").unlink(missing_ok=True)
+        write_json(self.folder / "config.json", self.config | {"versions": versions(), "commit": commit()})
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([HEADER, *_texts(run.trace)])
+        write_text(self.folder / "trace.csv", text.getvalue())
+        self._trace = (self.folder / "trace.csv").open("a", newline="", encoding="utf-8")
+
+    def measured(self, run: Run) -> Status | None:
+        assert self._trace is not None
+        csv.writer(self._trace, lineterminator="\n").writerows(_texts(run.trace, last=True))
+        self._trace.flush()
+        return None
+
+    def iterated(self, run: Run) -> Status | None:
+        if time.monotonic() - self._saved > self.checkpoint_every:
+            self.checkpoint(run)
+        return None
+
+    def checkpoint(self, run: Run) -> None:
+        """Save the state, keeping the one before; a state that is not finite is never saved."""
+        state = {name: x.detach().contiguous().cpu() for name, x in tensors_of(run.state).items()}
+        if not all(bool((x.isfinite() | x.isneginf()).all()) for x in state.values() if x.is_floating_point()):
+            return
+        if self._trace is not None:
+            self._trace.flush()
+            os.fsync(self._trace.fileno())
+        path = self.folder / STATE
+        note = {"iteration": str(run.iteration)}
+
+        def write(spare: Path) -> None:
+            save_file({name: x.clone() if _shares(x, state) else x for name, x in state.items()}, spare, metadata=note)
+            known = [h for h in read_hashes(self.folder) if path.exists()][-1:]
+            self._manifest([*known, fingerprint(spare)])
+            if path.exists():
+                path.replace(self.folder / PREVIOUS)
+
+        write_with(path, write)
+        self._saved = time.monotonic()
+
+    def _manifest(self, hashes: list[str]) -> None:
+        facts = {
+            "states": hashes,
+            "threads": torch.get_num_threads(),
+            "processor": platform.processor() or platform.machine(),
+            "versions": versions(),
+        }
+        write_json(self.folder / "manifest.json", facts)
+
+    def end(self, run: Run) -> None:
+        if self._trace is not None:
+            self.checkpoint(run)
+            self._trace.close()
+            self._trace = None
+            self._play(run)
+
+    def _play(self, run: Run) -> None:
+        """The final policy and flow of a family that has a picture, for figures."""
+        if run.status is Status.DIVERGED or not callable(getattr(run.game, "picture", None)):
+            return
+        tensors, words = run.game.picture(run.policy)
+        parts = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
+        write_with(self.folder / "play.safetensors", lambda spare: save_file(parts, spare, metadata=words))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """The summary and, last of all, DONE; then the folder is released."""
+        write_json(self.folder / "summary.json", summary)
+        write_text(self.folder / "DONE", f"{summary['status']} after {summary['iterations']} iterations\n")
+        self.lock.release()
+
+
+def _texts(trace: Trace, last: bool = False) -> list[tuple[int, int, str, str]]:
+    return [(iteration, seed, metric, repr(value)) for iteration, seed, metric, value in trace.rows(last)]
+
+
+def _shares(x: Tensor, state: dict[str, Tensor]) -> bool:
+    return sum(x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr() for y in state.values()) > 1
+
+
+def first_difference(name: str, before: Any, now: Any) -> str | None:
+    """The first place where two configurations differ, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            found = first_difference(f"{name}.{key}", before.get(key), now.get(key))
+            if found:
+                return found
+        return None
+    return None if before == now else f"{name} = {now!r} where the run has {before!r}"
+
+
+def read_hashes(folder: Path) -> list[str]:
+    path = folder / "manifest.json"
+    return list(read_json(path).get("states", [])) if path.exists() else []
+
+
+def load_snapshot(folder: Path) -> Snapshot | None:
+    """The newest state whose hash the manifest knows, with the trace up to it; None if the run never saved one."""
+    known = read_hashes(folder)
+    for name in (STATE, PREVIOUS):
+        path = folder / name
+        if not path.is_file() or fingerprint(path) not in known:
+            continue
+        try:
+            with safe_open(path, framework="pt") as f:
+                iteration = int((f.metadata() or {})["iteration"])
+                saved = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118  safe_open has no __iter__
+        except (SafetensorError, KeyError, ValueError):
+            continue
+        trace = read_trace(folder, until=iteration)
+        if trace.iterations:
+            return Snapshot(iteration, saved, trace)
+    return None
+
+
+def read_trace(folder: Path, until: int | None = None) -> Trace:
+    """The trace of a run; a torn last line and rows after `until` are left out."""
+    path = folder / "trace.csv"
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no such file; is {folder} the folder of a run?")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    if not lines or tuple(lines[0].split(",")) != HEADER:
+        raise InvalidInput(f"{path}: its first line is not {','.join(HEADER)}")
+    cells = dict[int, dict[str, dict[int, float]]]()
+    for number, row in enumerate(csv.reader(lines[1:]), start=2):
+        try:
+            iteration, seed, metric, value = int(row[0]), int(row[1]), row[2], float(row[3])
+        except (ValueError, IndexError):
+            raise InvalidInput(f"{path}: line {number} is not iteration,seed,metric,value") from None
+        if until is None or iteration <= until:
+            cells.setdefault(iteration, {}).setdefault(metric, {})[seed] = value
+    trace = Trace()
+    widths = {len(seeds) for metrics in cells.values() for seeds in metrics.values()}
+    width = max(widths, default=0)
+    for iteration in sorted(cells):
+        metrics = cells[iteration]
+        if any(len(seeds) != width for seeds in metrics.values()) or (trace.metrics and metrics.keys() != trace.metrics.keys()):
+            break  # the last measure was being written when the run was killed
+        rows = {m: torch.tensor([v[s] for s in sorted(v)], dtype=torch.float64) for m, v in metrics.items()}
+        trace.add(iteration, rows)
+    return trace
+
+
+def summarize(run: Path | str, game: str, solver: str, status: Status, iterations: int, trace: Trace, seconds: float) -> dict[str, Any]:
+    """The JSON of `gamesim run`: means over seeds of every metric of the trace."""
+    metrics = {}
+    for name, values in trace.metrics.items():
+        means = [float(v.mean()) for v in values]
+        metrics[name] = {"first": means[0], "last": means[-1], "best": min(means)}
+    return {
+        "run": str(run),
+        "game": game,
+        "solver": solver,
+        "iterations": iterations,
+        "status": status.label,
+        "message": status.value,
+        "metrics": metrics,
+        "seconds": round(seconds, 6),
+    }

@@ -1,0 +1,93 @@
+"""Conformance: call these from your own tests on your own games and solvers; they say in words what is wrong.
+
+Each raises AssertionError with advice, or returns nothing.
+"""
+
+from typing import Any
+
+import torch
+
+from gamesim.errors import InvalidInput
+from gamesim.games.game import Policy, RegularizedGame, measure, require_game, require_policy, values_of
+from gamesim.loop import solve
+from gamesim.randomness import Stream
+from gamesim.states import rebuilt, tensors
+
+
+def check_game(game: Any) -> None:
+    """A game whose policies, values and exploitability are what every solver relies on."""
+    try:
+        require_game(game)
+        policy = game.start()
+        require_policy(policy, field="start()")
+        if callable(getattr(game, "validate", None)):
+            game.validate()
+        _check_feedback(game, policy)
+        _check_exploitability(game, policy)
+    except InvalidInput as error:
+        raise AssertionError(f"{type(game).__name__}: {error}") from None
+
+
+def _check_feedback(game: Any, policy: Policy) -> None:
+    for i, (p, q) in enumerate(zip(policy, values_of(game, policy), strict=True)):
+        assert q.dtype == p.dtype, f"feedback[{i}]: dtype {q.dtype}, but the policy has {p.dtype}: keep it"
+        assert q.device == p.device, f"feedback[{i}]: on {q.device}, but the policy is on {p.device}: keep it"
+        assert bool(q.isfinite().all()), f"feedback[{i}]: values must be finite at the starting policy"
+    again = values_of(game, policy)
+    for i, (q, r) in enumerate(zip(values_of(game, policy), again, strict=True)):
+        assert torch.equal(q, r), f"feedback[{i}]: two calls differ; a game is a function, noise belongs to a feedback"
+
+
+def _check_exploitability(game: Any, policy: Policy) -> None:
+    tilted = tuple(_tilted(p) for p in policy)
+    for name, pi in (("the starting policy", policy), ("another policy", tilted)):
+        for metric, value in measure(game, pi).items():
+            assert bool(value.isfinite().all()), f"{metric}: not finite at {name}"
+            assert bool((value >= -1e-9).all()), f"{metric}: {float(value.min()):.3g} at {name}; a best deviation never loses"
+    kept = [p.clone() for p in policy]
+    game.exploitability(policy)
+    assert all(torch.equal(p, k) for p, k in zip(policy, kept, strict=True)), "exploitability() changed the policy it was given"
+
+
+def _tilted(p: torch.Tensor) -> torch.Tensor:
+    """A policy that is not uniform, the same every time."""
+    shade = torch.arange(p.numel(), dtype=p.dtype, device=p.device).reshape(p.shape)
+    return torch.softmax(torch.sin(1 + shade), -1)
+
+
+def check_batch(game: Any) -> None:
+    """A game that accepts leading dimensions: a stack of policies gives the stack of the answers (needed for seeds)."""
+    policy = game.start()
+    other = tuple(_tilted(p) for p in policy)
+    both = tuple(torch.stack([p, q]) for p, q in zip(policy, other, strict=True))
+    try:
+        values, gap = values_of(game, both), measure(game, both)["exploitability"]
+    except (InvalidInput, RuntimeError, IndexError) as error:
+        raise AssertionError(f"{type(game).__name__}: a leading batch dimension is not accepted ({error}); write feedback and exploitability with '...' in front") from None
+    alone = [values_of(game, pi) for pi in (policy, other)]
+    for i, q in enumerate(values):
+        torch.testing.assert_close(q, torch.stack([a[i] for a in alone]), msg=f"feedback[{i}]: a batch of two differs from one by one")
+    assert gap.shape[-1:] == (2,) or gap.shape[:1] == (2,), f"exploitability: shape {tuple(gap.shape)} for a batch of 2; it must be the batch shape"
+
+
+def check_solver(solver: Any, game: Any) -> None:
+    """A solver whose steps are pure: reruns agree bit for bit, resumes do, and no global generator is touched."""
+    before = torch.get_rng_state()
+    once, again = (solve(game, solver, iterations=3) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state()), "draw from the Stream that step() is given, never from torch's global generator"
+    for p, q in zip(once.policy, again.policy, strict=True):
+        assert torch.equal(p, q), "two runs from the same seed must agree bit for bit"
+    require_policy(once.policy, game.start(), field="the policy after 3 iterations")
+
+    state, stream = solver.init(game), Stream(0)
+    kept = {name: x.clone() for name, x in tensors(state).items()}
+    first = solver.step(0, game, state, stream.at(0))
+    for name, x in tensors(state).items():
+        assert torch.equal(x, kept[name]), f"step() changed {name} of the state it was given; return a new one"
+    saved = {name: x.clone() for name, x in tensors(first).items()}
+    resumed = solver.step(1, game, rebuilt(state, saved), stream.at(1))
+    direct = solver.step(1, game, first, stream.at(1))
+    for name, x in tensors(direct).items():
+        assert torch.equal(x, tensors(resumed)[name]), f"{name}: a state saved and put back continues differently; keep everything in its tensors"
+    if isinstance(game, RegularizedGame):
+        assert "exploitability" in measure(game, once.policy)
