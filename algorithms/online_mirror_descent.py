@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gamesim.feedback import Exact, Feedback
-from gamesim.games import Game, GraphonGame
+from gamesim.games import Game, GraphonGame, Policy
 from gamesim.parameters import check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
@@ -43,7 +43,7 @@ class OnlineMirrorDescent:
 
     def step(self, t: int, game: Any, state: Scored, generator: Stream) -> Scored:
         if self.optimal_values:
-            values = (game.optimal_values(game.flow(state.policy)).q,)
+            values: Policy = (game.optimal_values(game.flow(state.policy)).q,)
         else:
             values = self.feedback(game, state.policy, 0.0, generator)
         return Scored(tuple(mirror_step(y, q, self.step_size(t)) for y, q in zip(state.scores, values, strict=True)))

@@ -31,9 +31,9 @@ from gamesim.states import Scored
 class PolicyMirrorDescent:
     """Regularised mirror descent on the policy."""
 
-    step_size: StepSize = Constant(0.2)
+    step_size: StepSize = Constant(0.5)
     """eta: how far the policy moves along the action values; temperature times step_size stays below 1."""
-    temperature: NonNegative = 1.0
+    temperature: NonNegative = 0.1
     """lam: weight of the entropy."""
     mixing: Mixing = Constant(0.0)
     """beta: share of the uniform policy mixed in."""

@@ -5,4 +5,6 @@ if __name__ != "gamesim.benchmarks":
 
 from gamesim.catalog import Table
 
-TABLE: Table = {}
+TABLE: Table = {
+    "graphon": ("gamesim.benchmarks.graphon:suite", "graphon games against plain loops, batches, MFGLib, and a million positions"),
+}

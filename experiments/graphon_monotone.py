@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from gamesim.algorithms import PolicyMirrorDescent
+from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs import Beach, Investment
 from gamesim.experiments.distances import policy_distance
 from gamesim.games import GraphonGame, Policy
@@ -21,7 +22,7 @@ from gamesim.graphons import Exponential, Graphon, StochasticBlock, UniformAttac
 from gamesim.loop import Observer, Run, Status, solve
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant
-from gamesim.study import Chart, Claim, Curve, Panel, Scale, Study, at_most, fit_slope
+from gamesim.study import Claim, Scale, Study, at_most, fit_slope
 
 GRAPHONS: dict[str, Graphon] = {
     "exp": Exponential(3.0),

@@ -9,9 +9,10 @@ cheap). The game is SIS of Cui and Koeppl, ICLR 2022.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs import SIS
 from gamesim.graphons import Exponential, Graphon, Rule, StochasticBlock, UniformAttachment
-from gamesim.study import Chart, Claim, Curve, Panel, Scale, Study, at_least, at_most, fit_slope
+from gamesim.study import Claim, Scale, Study, at_least, at_most, fit_slope
 
 GRAPHONS: dict[str, Graphon] = {"uniform attachment": UniformAttachment(), "exp": Exponential(3.0)}
 SIZES = [11, 21, 41, 81, 161, 321, 641]

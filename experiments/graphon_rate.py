@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gamesim.algorithms import GMFGPPO
+from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs import SIS
 from gamesim.experiments.distances import flow_distance, policy_distance
 from gamesim.graphons import Exponential
 from gamesim.loop import solve
 from gamesim.schedules import Constant
-from gamesim.study import Chart, Claim, Curve, Panel, Scale, Study, at_most, fit_slope
+from gamesim.study import Claim, Scale, Study, at_most, fit_slope
 
 LENGTHS = [64, 128, 256, 512, 1024, 2048, 4096]
 Variant = Literal["self-consistent", "frozen"]

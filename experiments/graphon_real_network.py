@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from gamesim.algorithms import GMFGPPO
+from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs import SIS
 from gamesim.loop import solve
 from gamesim.schedules import Constant
-from gamesim.study import Chart, Claim, Curve, Panel, Scale, Study, at_least, at_most
+from gamesim.study import Claim, Scale, Study, at_least, at_most
 
 NETWORKS = ("karate-club", "les-miserables")
 TEMPERATURE = 0.2

@@ -43,9 +43,12 @@ def find(kind: str, name: str) -> Any:
     if name in known:
         return load(known[name][0])
     if name in plugins(kind):
-        return plugins(kind)[name].load()
+        return load(plugins(kind)[name].value, field=kind[:-1])
     if ":" in name:
-        return load(name, field=kind[:-1])
+        found = load(name, field=kind[:-1])
+        if not isinstance(found, type):
+            raise refuse(kind[:-1], name, f"module:Class; {name.partition(':')[2]} is no class")
+        return found
     raise unknown(kind[:-1], name, entries(kind))
 
 
@@ -58,6 +61,10 @@ def load(path: str, field: str = "class") -> Any:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InvalidInput(f"{field}: cannot import {module!r} of {path!r} ({error}); is it on PYTHONPATH?") from None
+    except Exception as error:
+        if module.partition(".")[0] == "gamesim":
+            raise
+        raise InvalidInput(f"{field}: importing {module!r} of {path!r} failed ({type(error).__name__}: {error}); mend the module") from error
     if not hasattr(found, name):
         raise unknown(f"{field} in {module}", name, [n for n in vars(found) if not n.startswith("_")])
     return getattr(found, name)

@@ -31,9 +31,10 @@ class Suggesting(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Suggesting, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Suggesting, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(gamesim.__version__, prog_name="gamesim")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Simulate games and the agents that learn in them, and measure how far they are from equilibrium.
 
     \b
@@ -42,6 +43,8 @@ def cli() -> None:
     gamesim run graphon/sis gmfg-ppo                    solve it; the run and its figure stay on disk
     gamesim reproduce graphon-monotone                  check a paper's claim
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command("list")
@@ -112,12 +115,12 @@ def _find_any(name: str) -> tuple[str, Any]:
 @click.option("-s", "solver_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the solver; may be repeated.")
 @click.option("--iterations", type=click.IntRange(0), default=100, show_default=True, help="Iterations of the solver.")
 @click.option("--tolerance", type=float, help="Stop when the (regularized) exploitability is at most this.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Independent seeds, run as one batch.")
+@click.option("--seeds", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Independent seeds, run as one batch.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each so many iterations.")
 @click.option("--average", is_flag=True, help="Report the mean of the iterates instead of the last one.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads; results are bit-identical at a fixed number.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads; results are bit-identical at a fixed number.")
 @click.option("--fused/--no-fused", default=True, show_default=True, help="Allow fused CPU kernels.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder, absent or empty  [default: runs/GAME-SOLVER-HASH]")
 @click.option("--name", help="The run's folder under runs/, instead of --out.")
@@ -164,7 +167,7 @@ def _run(
         "game": {"id": game_id, "given": given_game, "parameters": plain(game)},
         "solver": {"id": solver_id, "given": given_solver, "parameters": plain(solver)},
         "iterations": iterations, "tolerance": tolerance, "seeds": seeds, "seed": seed, "every": every,
-        "average": average, "device": device, "threads": threads, "command": shlex.join(["gamesim", *sys.argv[1:]]),
+        "average": average, "device": device, "threads": threads, "fused": fused, "command": shlex.join(["gamesim", *sys.argv[1:]]),
     }  # fmt: skip
     folder = out or Path("runs") / (name or _run_name(config))
     signals = Signals()
@@ -180,8 +183,7 @@ def _run(
             figures = _draw(folder)
             record.finish(summary)
     except BaseException:
-        record.lock.release()
-        _remove_if_nothing_begun(folder)
+        record.abandon()
         raise
     if as_json:
         _print_json(summary)
@@ -196,13 +198,6 @@ def _draw(folder: Path) -> list[Path]:
     from gamesim.figures import draw, save
 
     return save(draw(folder), folder / "figures", "convergence")
-
-
-def _remove_if_nothing_begun(folder: Path) -> None:
-    """A folder that was made for a run that was then refused is taken away again."""
-    if folder.is_dir() and {p.name for p in folder.iterdir()} <= {".lock"}:
-        (folder / ".lock").unlink(missing_ok=True)
-        folder.rmdir()
 
 
 class Signals:
@@ -247,7 +242,7 @@ def _run_name(config: dict[str, Any]) -> str:
     settings = {k: config[k] for k in ("game", "solver", "seeds", "seed", "every", "average")}
     digest = hashlib.sha256(to_json(settings).encode()).hexdigest()[:8]
     stem = f"{config['game']['id']}-{config['solver']['id']}".replace("/", "-").replace(":", "-")
-    return f"{stem[:80]}-{digest}"
+    return f"{stem[:80].lstrip('_.-')}-{digest}"
 
 
 def _pairs(flag: str, options: Sequence[str]) -> dict[str, str]:
@@ -280,7 +275,13 @@ def _limit_threads(threads: int) -> None:
 def _print_json(data: Any) -> None:
     import json
 
-    click.echo(json.dumps(data, indent=2, allow_nan=False))
+    try:
+        text = json.dumps(data, indent=2, allow_nan=False)
+    except ValueError:  # a number that is not finite becomes null; listing never needs this import
+        from gamesim.files import to_json
+
+        text = to_json(data)
+    click.echo(text)
 
 
 def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
@@ -303,7 +304,7 @@ def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
 @click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
 @click.option("--scale", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="quick: minutes; full: what the claim is about.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder for the report, data and figures.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads.")
+@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads.")
 @JSON
 def reproduce(experiments: tuple[str, ...], scale: str, out: Path, threads: int, as_json: bool) -> None:
     """Run experiments and judge their claims: holds, fails or undecided, with statistics, figures and report.html.
@@ -339,14 +340,11 @@ def draw(runs: tuple[Path, ...], metric: str | None, out: Path | None, as_json: 
     """
     from gamesim.figures import draw as figure_of
     from gamesim.figures import save
+    from gamesim.files import own_folder
 
     folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
     figure = figure_of(*runs, metric=metric)
-    if out is not None or len(runs) > 1:
-        from gamesim.files import own_folder
-
-        own_folder(folder.absolute())
-    paths = save(figure, folder, "convergence" if len(runs) == 1 else "comparison")
+    paths = save(figure, own_folder(folder), "convergence" if len(runs) == 1 else "comparison")
     if as_json:
         return _print_json({"figures": [str(p) for p in paths]})
     for path in paths:
@@ -409,15 +407,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cli.main(args=None if arguments is None else list(arguments), prog_name="gamesim", standalone_mode=False)
     except InvalidInput as error:
-        click.echo(f"error: {error}", err=True)
-        return 2
+        return _refused(str(error), 2)
     except click.exceptions.Abort:
         return 130
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
-        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
-        return 2
+        return _refused(error.format_message(), 2)
     except Interrupted as stop:
         number = stop.args[0]
         click.echo("stopped at once; the last checkpoint stays, --resume continues from it", err=True)
@@ -428,7 +424,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _quiet_pipe()
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except (MemoryError, OSError, RuntimeError) as error:
+        words = _shortage(error)
+        if words is None:
+            raise
+        return _refused(words, 1)
     return 0
+
+
+def _shortage(error: Exception) -> str | None:
+    """What the machine could not give, in words; None for a defect of a program."""
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        return "memory: there is too little for this; lower positions, horizon, states or seeds"
+    return f"file: {error}" if isinstance(error, OSError) and error.errno is not None else None
+
+
+def _refused(text: str, code: int) -> int:
+    """One line on stderr."""
+    click.echo(f"error: {' '.join(text.split())}", err=True)
+    return code
 
 
 def _quiet_pipe() -> int:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gamesim.games import Game, Policy
+from gamesim.games import Policy
 from gamesim.games.game import values_of
 from gamesim.parameters import NonNegative, check
 from gamesim.randomness import Stream
@@ -63,6 +63,6 @@ class Noisy(Feedback):
         return tuple(q + self.scale * generator.normal(q.shape, q.dtype, q.device) for q in values)
 
 
-def exact(game: Game | Any, policy: Policy, temperature: Any = 0.0, flow: Tensor | None = None) -> Policy:
+def exact(game: Any, policy: Policy, temperature: Any = 0.0, flow: Tensor | None = None) -> Policy:
     """The family's own values: of the policy in its own flow, or in the given one."""
     return values_of(game, policy, temperature) if flow is None else (game.values(policy, flow, temperature).q,)

@@ -4,25 +4,27 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from safetensors import safe_open
 
+from gamesim.charts import Chart, Panel
 from gamesim.errors import InvalidInput, refuse
 from gamesim.files import read_json, write_with
 from gamesim.loop import Result, Trace
 from gamesim.records import read_trace
-from gamesim.study import Chart, Panel
 
 INK, QUIET = "#1b1b1e", "#8a8f98"
 COLOURS = ("#0b6e99", "#d1603d", "#3d8b5f", "#8452a8", "#b8860b", "#5b6770", "#c2416b")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -31,7 +33,7 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "legend.frameon": False,
@@ -191,7 +193,7 @@ def draw_network(axes: Axes, parts: dict[str, Any], words: dict[str, list[str]],
     degree = np.bincount(edges.ravel(), minlength=len(play))
     axes.add_collection(LineCollection(points[edges].tolist(), colors="#c9cdd3", linewidths=0.6, zorder=1))
     size = 18 + 160 * degree / max(degree.max(), 1)
-    dots = axes.scatter(*points.T, c=play, s=size, cmap="magma_r", edgecolors="white", linewidths=0.7, zorder=2, vmin=0)
+    dots = axes.scatter(points[:, 0], points[:, 1], c=play, s=size, cmap="magma_r", edgecolors="white", linewidths=0.7, zorder=2, vmin=0)
     axes.set_axis_off()
     graph_name = (words.get("graph") or ["the network"])[0]
     axes.set_title(f"{Path(graph_name).name}: mean over the game")
@@ -203,7 +205,7 @@ def _bar(axes: Axes, mappable: Any, label: str) -> None:
     assert isinstance(figure, Figure)
     bar = figure.colorbar(mappable, ax=axes, shrink=0.85, pad=0.02)
     bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -213,7 +215,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     for kind, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         path = folder / f"{name}.{kind}"
         with matplotlib.rc_context(STYLE):
-            write_with(path, lambda spare, kind=kind, metadata=metadata: figure.savefig(spare, format=kind, dpi=160, metadata=metadata))  # type: ignore[misc]
+            write_with(path, partial(figure.savefig, format=kind, dpi=160, metadata=metadata))
         paths.append(path)
     return paths
 
@@ -251,18 +253,21 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     for curve in panel.curves:
         y = np.asarray(curve.y, float)
         y = y.clip(FLOOR) if panel.log_y else y
-        style = {"ls": "--" if curve.dashed else "-", "marker": "o" if curve.dots else None, "ms": 4}
+        style: dict[str, Any] = {"ls": "--" if curve.dashed else "-", "marker": "o" if curve.dots else None, "ms": 4}
         (line,) = axes.plot(curve.x, y, label=curve.label, lw=1.6, **style)
         if curve.low is not None and curve.high is not None:
             axes.fill_between(curve.x, curve.low, curve.high, color=line.get_color(), alpha=0.2, lw=0)
     first = panel.curves[0] if panel.curves else None
-    for label, slope in panel.theory.items():
+    for i, (label, slope) in enumerate(panel.theory.items()):
         assert first is not None
         x = np.asarray(first.x, float)
-        axes.plot(x, first.y[0] * (x / x[0]) ** slope, color=QUIET, ls=":", lw=1.4, label=label)
+        axes.plot(x, first.y[0] * (x / x[0]) ** slope, color=QUIET, ls=(":", "-.", "--")[i % 3], lw=1.4, label=label)
     axes.set(xlabel=panel.x, ylabel=panel.y, title=panel.title)
     if panel.log_x:
         axes.set_xscale("log")
+        if first is not None and len(first.x) <= 8:  # few points: their own values are the best ticks
+            axes.set_xticks(list(first.x), [f"{x:g}" for x in first.x])
+            axes.minorticks_off()
     if panel.log_y:
         axes.set_yscale("log")
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)

@@ -96,7 +96,7 @@ def fingerprint(path: Path) -> str:
 
 def own_folder(path: Path, field: str = "out") -> Path:
     """Make a folder that can be written to, or refuse it in a line; links and names with path parts are refused."""
-    require_name(path.name, f"{field} (its last part)")
+    require_name(path.absolute().name, f"{field} (its last part)")
     if path.is_symlink():
         raise refuse(field, str(path), "a folder, not a link")
     try:
@@ -105,8 +105,9 @@ def own_folder(path: Path, field: str = "out") -> Path:
             pass
     except FileExistsError:
         raise refuse(field, str(path), "a folder; a file of that name is in the way") from None
-    except OSError as error:
-        raise refuse(field, str(path), f"a folder that can be written to ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise refuse(field, str(path), f"a folder that can be written to ({reason})") from None
     return path
 
 
@@ -114,12 +115,20 @@ class Lock:
     """An exclusive lock on a folder, held by this process until released; a second process is refused."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / ".lock").open("a")
+        self._path = folder / ".lock"
+        self._new = not self._path.exists()
+        self._file = self._path.open("a")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.stat(self._path).st_ino == os.fstat(self._file.fileno()).st_ino  # it may have been removed meanwhile
         except OSError:
+            held = False
+        if not held:
             self._file.close()
-            raise refuse("out", str(folder), "a folder that no other gamesim process is writing to now") from None
+            raise refuse("out", str(folder), "a folder that no other gamesim process is writing to now")
 
-    def release(self) -> None:
+    def release(self, remove: bool = False) -> None:
+        """Let go; with `remove` the file that this lock made goes, too, while it is still held."""
+        if remove and self._new and not self._file.closed:
+            self._path.unlink(missing_ok=True)
         self._file.close()

@@ -5,8 +5,10 @@ worth measuring is the family's affair (`metrics`) with the solver's parameters 
 """
 
 import dataclasses
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -15,8 +17,8 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import InvalidInput, MissingExtra, refuse
-from gamesim.games.game import Game, Policy, measure, require_game, require_policy
-from gamesim.parameters import convert
+from gamesim.games.game import Game, Policy, measure, require_game, require_policy, values_of
+from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.schedules import Schedule
 from gamesim.states import expanded, rebuilt
@@ -83,6 +85,11 @@ class Trace:
         for name, value in measured.items():
             self.metrics.setdefault(name, []).append(value.detach().to("cpu", torch.float64))
 
+    def only(self, kept: Callable[[int], bool]) -> "Trace":
+        """The rows of some iterations."""
+        which = [i for i, iteration in enumerate(self.iterations) if kept(iteration)]
+        return Trace([self.iterations[i] for i in which], {name: [x[i] for i in which] for name, x in self.metrics.items()})
+
     def rows(self, last: bool = False) -> list[tuple[int, int, str, float]]:
         """Tidy (iteration, seed, metric, value); the batch is flattened into `seed`. `last`: only the newest."""
         which = range(len(self.iterations))[-1:] if last else range(len(self.iterations))
@@ -133,7 +140,8 @@ class Result:
         """A metric over the run, [*batch, row]; [1, row] for a single run."""
         if name not in self.trace.metrics:
             raise refuse("metric", name, f"one of {', '.join(self.trace.metrics)}")
-        values = torch.stack(self.trace.metrics[name], -1)
+        found = self.trace.metrics[name]
+        values = torch.stack([x.reshape(found[-1].shape) for x in found], -1)  # rows read from a file are flat
         return values if values.dim() > 1 else values[None]
 
     @property
@@ -232,8 +240,8 @@ def solve(
     iterations = _whole("iterations", iterations, 0)
     every, seed = _whole("every", every, 1), _whole("seed", seed, 0)
     if tolerance is not None:
-        tolerance = convert(tolerance, float, "tolerance")
-    batch = () if seeds is None else (_whole("seeds", seeds, 1),)
+        tolerance = convert(tolerance, NonNegative, "tolerance")
+    batch = () if seeds is None else (_whole("seeds", seeds, 1, 10**6),)
     observers = list(observers)
     _require_fit(game, solver)
     if average:
@@ -244,32 +252,35 @@ def solve(
         game.validate()
 
     solver, shape = _batched(solver, start[0], max(p.dim() for p in start))
+    if batch + shape:
+        _require_batch(game, start)
     run = Run(game, solver, iterations, expanded(solver.init(game), batch + shape), _target(solver), tolerance)
+    def due(iteration: int) -> bool:
+        return iteration % every == 0 or iteration == iterations
+
     if resume is not None:
-        run.state, run.iteration, run.trace = rebuilt(run.state, resume.tensors), resume.iteration, resume.trace
+        run.state, run.iteration, run.trace = rebuilt(run.state, resume.tensors), resume.iteration, resume.trace.only(due)
     stream = Stream(seed if seeds is None else [seed + i for i in range(batch[0])])
     started = time.perf_counter()
-    for observer in observers:
-        observer.begin(run)
-    try:
-        if resume is None:
-            _measure(run, observers)
-        elif run.trace.iterations[-1:] == [run.iteration]:
+    with ExitStack() as ends:
+        for observer in observers:
+            observer.begin(run)
+            ends.callback(observer.end, run)
+        if run.trace.iterations[-1:] == [run.iteration]:
             _judge(run)
+        elif due(run.iteration):  # the start, or a run that was stopped before it could measure where it was
+            _measure(run, observers)
         while run.status is Status.RUNNING:
             if run.iteration >= iterations:
                 run.status = Status.OUT_OF_ITERATIONS
                 break
-            run.state = solver.step(run.iteration, game, run.state, stream.at(run.iteration))
-            run.iteration += 1
+            state = solver.step(run.iteration, game, run.state, stream.at(run.iteration))
+            run.state, run.iteration = state, run.iteration + 1  # together: a signal must not come between
             run.seconds = time.perf_counter() - started
-            if run.iteration % every == 0 or run.iteration == iterations:
+            if due(run.iteration):
                 _measure(run, observers)
             _tell(run, [o.iterated(run) for o in observers])
-    finally:
         run.seconds = time.perf_counter() - started
-        for observer in observers:
-            observer.end(run)
     return Result(run.policy, run.status, run.trace, run.state, run.iteration, run.seconds, run.target)
 
 
@@ -277,6 +288,10 @@ def _measure(run: Run, observers: Sequence[Observer]) -> None:
     measured = measure(run.game, run.policy, **getattr(run.solver, "measures", {}))
     if "exploitability" not in measured:
         raise InvalidInput(f"{type(run.game).__name__}.metrics: 'exploitability' is missing")
+    shape = measured["exploitability"].shape
+    for name, value in measured.items():
+        if value.shape != shape:
+            raise refuse(f"metrics[{name!r}]", f"shape {tuple(value.shape)}", f"the batch shape, as exploitability has: {tuple(shape)}")
     run.trace.add(run.iteration, measured)
     _judge(run)
     _tell(run, [observer.measured(run) for observer in observers])
@@ -285,11 +300,12 @@ def _measure(run: Run, observers: Sequence[Observer]) -> None:
 def _judge(run: Run) -> None:
     """Diverged, converged or neither, by the newest measure."""
     newest = {name: values[-1] for name, values in run.trace.metrics.items()}
-    target = newest.get(run.target, newest["exploitability"])
+    if run.target not in newest:  # a game of three methods knows no entropy
+        run.target = "exploitability"
     finite = all(bool(v.isfinite().all()) for v in newest.values())
     if not finite or not all(bool(p.isfinite().all()) for p in run.policy):
         run.status = Status.DIVERGED
-    elif run.tolerance is not None and float(target.max()) <= run.tolerance:
+    elif run.tolerance is not None and float(newest[run.target].max()) <= run.tolerance:
         run.status = Status.CONVERGED
 
 
@@ -318,6 +334,35 @@ def _require_fit(game: Any, solver: Any) -> None:
         raise refuse("game", type(game).__name__, f"a {family.__name__}, which {type(solver).__name__} needs; policy-mirror-descent and online-mirror-descent take any game")
 
 
+def _require_batch(game: Any, start: Policy) -> None:
+    """Refuse a game that cannot be played by a batch of policies: two stacked must give the two answers, stacked."""
+
+    def answers(policy: Policy) -> tuple[Tensor, ...]:
+        return (*values_of(game, policy), measure(game, policy)["exploitability"])
+
+    def wrong(what: str) -> InvalidInput:
+        name = type(game).__name__
+        return InvalidInput(f"game: {name} {what}, but seeds and tensors of hyper-parameters stack policies in front: write {name} with '...' (check_batch tells where), or run it without them")
+
+    other = tuple(map(_sloped, start))
+    alone = [answers(start), answers(other)]
+    try:
+        both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))
+    except Exception as error:  # whatever the user's code raises on a shape that it did not expect
+        raise wrong(f"fails on a batch of policies ({type(error).__name__}: {str(error).partition(chr(10))[0]})") from error
+    for found, *parts in zip(both, *alone, strict=True):
+        one = torch.stack(parts)
+        if found.shape != one.shape:
+            raise wrong(f"answers a batch of policies with shape {list(found.shape)} instead of {list(one.shape)}")
+        if not torch.allclose(found, one, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise wrong("answers a batch of policies otherwise than one by one")
+
+
+def _sloped(p: Tensor) -> Tensor:
+    """A policy that is not uniform and differs from row to row."""
+    return torch.softmax(torch.sin(1 + torch.arange(p.numel(), dtype=p.dtype, device=p.device)).reshape(p.shape), -1)
+
+
 def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]]:
     """Tensor hyper-parameters [b] made to broadcast against policies of that rank, and their batch shape."""
     if isinstance(solver, Averaged):
@@ -341,8 +386,8 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
     return dataclasses.replace(solver, **changed), tuple(torch.broadcast_shapes(*shapes))
 
 
-def _whole(name: str, value: Any, low: int) -> int:
+def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
     number: int = convert(value, int, name)
-    if number < low:
-        raise refuse(name, value, f"a whole number of at least {low}")
+    if not low <= number <= high:
+        raise refuse(name, value, f"a whole number of at least {low}" + (f" and at most {high}" if high < math.inf else ""))
     return number

@@ -11,10 +11,12 @@ import dataclasses
 import inspect
 import json
 import math
+import numbers
 import re
 import textwrap
 import types
 import typing
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,11 +42,28 @@ class Bounds:
 
     def __contains__(self, value: object) -> bool:
         if callable(value):  # a schedule: at its start, soon after and far on
-            return all(value(t) in self for t in (0, 1, 10, 1000, 10**6))
-        x = torch.as_tensor(value)
+            try:
+                return all(value(t) in self for t in (0, 1, 10, 1000, 10**6))
+            except ArithmeticError:  # it overflows, or divides by zero
+                return False
+        x: Any = value if isinstance(value, int | float) else torch.as_tensor(value)
+        if isinstance(x, Tensor) and x.is_complex():
+            return False
         above = x > self.low if self.low_open else x >= self.low
         below = x < self.high if self.high_open else x <= self.high
-        return bool((above & below & x.isfinite()).all())
+        return bool(torch.as_tensor(above & below & (x > -math.inf) & (x < math.inf)).all())
+
+
+class OnThisMachine(Bounds):
+    """A device that tensors can be made on, here and now."""
+
+    def __contains__(self, value: object) -> bool:
+        try:
+            with warnings.catch_warnings():  # a machine without a driver may say so at length
+                warnings.simplefilter("ignore")
+                return torch.empty(1, device=str(value)).device.type != "meta"
+        except (RuntimeError, AssertionError, NotImplementedError):  # what PyTorch raises depends on how it was built
+            return False
 
 
 Real = Annotated[float | Tensor, Bounds("a finite number")]
@@ -52,8 +71,10 @@ Probability = Annotated[float | Tensor, Bounds("a probability, between 0 and 1",
 Positive = Annotated[float | Tensor, Bounds("a number above 0", 0, low_open=True)]
 NonNegative = Annotated[float | Tensor, Bounds("a number of at least 0", 0)]
 Fraction = Annotated[float | Tensor, Bounds("a number between 0 and 1, ends excluded", 0, 1, True, True)]
-Count = Annotated[int, Bounds("a whole number of at least 1", 1)]
-Natural = Annotated[int, Bounds("a whole number of at least 0", 0)]
+Device = Annotated[str, OnThisMachine("cpu, or a device that `gamesim doctor` lists")]
+LARGEST = 10**9  # of what is counted: beyond it no memory would do, and machine integers end
+Count = Annotated[int, Bounds("a whole number from 1 to 1,000,000,000", 1, LARGEST)]
+Natural = Annotated[int, Bounds("a whole number from 0 to 1,000,000,000", 0, LARGEST)]
 
 
 @dataclass(frozen=True)
@@ -85,9 +106,14 @@ def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T
     >>> build(Power, {"scale": "1", "exponent": "0.5"})
     Power(scale=1.0, exponent=0.5, offset=1.0)
     """
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise InvalidInput(f"{cls.__name__}: it lacks {missing}; define that to make it a {cls.__mro__[1].__name__}")
     if not dataclasses.is_dataclass(cls):
         if values:
-            raise refuse(next(iter(values)), next(iter(values.values())), f"no parameters: {cls.__name__} has none")
+            raise refuse(next(iter(values)), next(iter(values.values())), f"no parameters: {cls.__name__} is not a dataclass")
+        if _needs_arguments(cls):
+            raise InvalidInput(f"{cls.__name__}: {cls.__name__}() needs arguments; make it a dataclass, whose fields are its parameters")
         return cls()
     what = what or cls.__name__
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
@@ -99,17 +125,29 @@ def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T
         if dot:
             inner.setdefault(head, {})[rest] = value
         else:
-            own[name] = convert(value, _hints(cls)[name], name)
+            left_out = default_of(fields[name]) is None and _is_none(value)  # its default says what that means
+            own[name] = None if left_out else convert(value, _hints(cls)[name], name)
     for head, rest_values in inner.items():
         base = own[head] if head in own else default_of(fields[head])
         if not dataclasses.is_dataclass(base) or isinstance(base, type):
-            raise refuse(f"{head}.{next(iter(rest_values))}", next(iter(rest_values.values())), f"no inner parameters: {head} is {base}")
+            is_ = "required and not given" if base is dataclasses.MISSING else f"{base}"
+            raise refuse(f"{head}.{next(iter(rest_values))}", next(iter(rest_values.values())), f"no inner parameters: {head} is {is_}")
         kept = {f.name: getattr(base, f.name) for f in dataclasses.fields(base) if f.init}
         own[head] = build(type(base), {**kept, **rest_values}, what=head)
-    missing = [n for n, f in fields.items() if n not in own and default_of(f) is dataclasses.MISSING]
-    if missing:
-        raise InvalidInput(f"{missing[0]}: {what} needs a value for it")
+    lacking = [n for n, f in fields.items() if n not in own and default_of(f) is dataclasses.MISSING]
+    if lacking:
+        raise InvalidInput(f"{lacking[0]}: {what} needs a value for it")
     return cls(**own)
+
+
+def _needs_arguments(cls: type) -> bool:
+    try:
+        inspect.signature(cls).bind()
+    except TypeError:
+        return True
+    except ValueError:  # a class of C, which does not say
+        return False
+    return False
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:
@@ -126,7 +164,7 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         value = convert(value, base, name)
         for rule in rules:
             if isinstance(rule, Bounds) and value is not None and value not in rule:
-                raise refuse(name, value, rule.words)
+                raise refuse(name, value, rule.words + (", at every iteration up to a million" if callable(value) else ""))
         return value
     if origin is Literal:
         if value not in get_args(hint):
@@ -159,7 +197,7 @@ def convert(value: Any, hint: Any, name: str) -> Any:
 
 
 def _convert_union(value: Any, members: tuple[Any, ...], name: str) -> Any:
-    if type(None) in members and (value is None or (isinstance(value, str) and value.lower() == "none")):
+    if type(None) in members and _is_none(value):
         return None
     members = tuple(m for m in members if m is not type(None))
     if Tensor in members and isinstance(value, Tensor):
@@ -171,11 +209,15 @@ def _convert_union(value: Any, members: tuple[Any, ...], name: str) -> Any:
     return convert(value, members[0], name)
 
 
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.lower() == "none")
+
+
 def _convert_tuple(value: Any, members: tuple[Any, ...], name: str) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             raise refuse(name, value, "a list such as [0.5, 0.5]") from None
     if isinstance(value, Tensor):
         value = value.tolist()
@@ -187,6 +229,8 @@ def _convert_tuple(value: Any, members: tuple[Any, ...], name: str) -> Any:
 def _convert_int(value: Any, name: str) -> int:
     if isinstance(value, bool):
         raise refuse(name, value, "a whole number")
+    if isinstance(value, numbers.Integral):  # of Python or NumPy
+        return int(value)
     if isinstance(value, str):
         try:
             return int(value)
@@ -194,8 +238,6 @@ def _convert_int(value: Any, name: str) -> int:
             value = _convert_float(value, name, "a whole number")
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
-    if isinstance(value, int):
-        return value
     raise refuse(name, value, "a whole number")
 
 
@@ -231,7 +273,10 @@ def _convert_kind(value: Any, family: Any, name: str) -> Any:
         key, equals, text = part.partition("=")
         if not equals and i >= len(fields):
             raise refuse(name, value, f"at most {len(fields)} values: {match[1]}({', '.join(fields)})")
-        given[key.strip() if equals else fields[i]] = (text if equals else part).strip()
+        key = key.strip() if equals else fields[i]
+        if key in given:
+            raise refuse(name, value, f"each parameter once; {key} stands twice")
+        given[key] = (text if equals else part).strip()
     try:
         return build(kind, given, what=match[1])
     except InvalidInput as error:

@@ -66,4 +66,5 @@ class Stream:
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu") -> Tensor:
         """Standard normal numbers, by the inverse distribution function."""
-        return torch.special.ndtri(self.uniform(shape, torch.float64, device)).to(dtype)
+        normal: Tensor = torch.special.ndtri(self.uniform(shape, torch.float64, device))
+        return normal.to(dtype)

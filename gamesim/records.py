@@ -15,10 +15,12 @@ killed and resumed leaves the same bits as one that was not.
 
 import csv
 import io
+import math
 import os
 import platform
 import subprocess
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ SAME = ("game", "solver", "seeds", "seed", "every", "average")
 """The settings that a resumed run must share with the one that it continues."""
 
 
+@cache
 def versions() -> dict[str, str | None]:
     """Versions of what the numbers depend on."""
     found: dict[str, str | None] = {"python": platform.python_version()}
@@ -65,38 +68,55 @@ class Record(Observer):
 
     def __init__(self, folder: Path | str, config: dict[str, Any], *, resume: bool = False, checkpoint_every: float = 10.0) -> None:
         """config needs the keys of SAME and `iterations`; checkpoint_every is in seconds."""
-        self.folder = own_folder(Path(folder))
+        self.folder = Path(folder)
         self.config = config
         self.checkpoint_every = checkpoint_every
+        self._trace: io.TextIOWrapper | None = None
+        self._saved = time.monotonic()
+        self._saved_at: int | None = None
+        self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
+        own_folder(self.folder)
         self.lock = Lock(self.folder)
         try:
             self.snapshot = self._open(resume)
         except BaseException:
-            self.lock.release()
+            self.abandon()
             raise
-        self._trace: io.TextIOWrapper | None = None
-        self._saved = time.monotonic()
 
     def _open(self, resume: bool) -> Snapshot | None:
-        ours = {".lock"} | {p.name for p in self.folder.glob(".*.tmp")}
-        taken = sorted(p.name for p in self.folder.iterdir() if p.name not in ours)
+        spares = [*self.folder.glob(".*.tmp"), *self.folder.glob(".tmp*")]  # ours, and those of safetensors
+        taken = sorted({p.name for p in self.folder.iterdir()} - {p.name for p in spares} - {".lock"})
         if taken and not resume:
             raise refuse("out", str(self.folder), f"an absent or empty folder (it holds {taken[0]}); add --resume to continue that run, or name another folder")
-        for spare in self.folder.glob(".*.tmp"):
+        if taken and "config.json" not in taken:
+            raise refuse("out", str(self.folder), "the folder of a run to resume: it has no config.json")
+        for spare in spares:  # of a process that was killed
             spare.unlink(missing_ok=True)
         if not taken:
             return None
-        if "config.json" not in taken:
-            raise refuse("out", str(self.folder), "the folder of a run to resume: it has no config.json")
         before = read_json(self.folder / "config.json")
+        if not isinstance(before, dict):
+            raise refuse("out", str(self.folder), "the folder of a run to resume: its config.json is none of gamesim's")
         for key in SAME:
-            found = first_difference(key, before.get(key), self.config.get(key))
+            found = first_difference(key, _meant(before.get(key)), _meant(self.config.get(key)))
             if found:
                 raise refuse("resume", found, "the settings that the run began with, or another folder")
-        snapshot = load_snapshot(self.folder)
+        snapshot = load_snapshot(self.folder, self.config["every"])
         if snapshot is not None and snapshot.iteration > self.config["iterations"]:
             raise refuse("iterations", self.config["iterations"], f"at least {snapshot.iteration}: the run is that far")
+        self._saved_at = None if snapshot is None else snapshot.iteration
         return snapshot
+
+    def abandon(self) -> None:
+        """Let the folder go; what was made for a run that then was refused is taken away again."""
+        unused = {p.name for p in self.folder.iterdir()} <= {".lock"}
+        self.lock.release(remove=not (self.folder / "config.json").exists())
+        if unused:
+            for folder in self._made:
+                try:
+                    folder.rmdir()
+                except OSError:  # somebody else's by now
+                    break
 
     def begin(self, run: Run) -> None:
         (self.folder / "DONE").unlink(missing_ok=True)
@@ -119,6 +139,8 @@ class Record(Observer):
 
     def checkpoint(self, run: Run) -> None:
         """Save the state, keeping the one before; a state that is not finite is never saved."""
+        if self._saved_at == run.iteration:
+            return
         state = {name: x.detach().contiguous().cpu() for name, x in tensors_of(run.state).items()}
         if not all(bool((x.isfinite() | x.isneginf()).all()) for x in state.values() if x.is_floating_point()):
             return
@@ -130,13 +152,14 @@ class Record(Observer):
 
         def write(spare: Path) -> None:
             save_file({name: x.clone() if _shares(x, state) else x for name, x in state.items()}, spare, metadata=note)
-            known = [h for h in read_hashes(self.folder) if path.exists()][-1:]
+            known = read_hashes(self.folder)[-2:]
+            whole = path.exists() and fingerprint(path) in known  # a broken one must not displace the one before
             self._manifest([*known, fingerprint(spare)])
-            if path.exists():
+            if whole:
                 path.replace(self.folder / PREVIOUS)
 
         write_with(path, write)
-        self._saved = time.monotonic()
+        self._saved, self._saved_at = time.monotonic(), run.iteration
 
     def _manifest(self, hashes: list[str]) -> None:
         facts = {
@@ -148,11 +171,14 @@ class Record(Observer):
         write_json(self.folder / "manifest.json", facts)
 
     def end(self, run: Run) -> None:
-        if self._trace is not None:
+        if self._trace is None:
+            return
+        try:
             self.checkpoint(run)
+            self._play(run)
+        finally:
             self._trace.close()
             self._trace = None
-            self._play(run)
 
     def _play(self, run: Run) -> None:
         """The final policy and flow of a family that has a picture, for figures."""
@@ -177,6 +203,11 @@ def _shares(x: Tensor, state: dict[str, Tensor]) -> bool:
     return sum(x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr() for y in state.values()) > 1
 
 
+def _meant(setting: Any) -> Any:
+    """What was meant, however it was typed."""
+    return {k: v for k, v in setting.items() if k != "given"} if isinstance(setting, dict) else setting
+
+
 def first_difference(name: str, before: Any, now: Any) -> str | None:
     """The first place where two configurations differ, in words."""
     if isinstance(before, dict) and isinstance(now, dict):
@@ -193,8 +224,11 @@ def read_hashes(folder: Path) -> list[str]:
     return list(read_json(path).get("states", [])) if path.exists() else []
 
 
-def load_snapshot(folder: Path) -> Snapshot | None:
-    """The newest state whose hash the manifest knows, with the trace up to it; None if the run never saved one."""
+def load_snapshot(folder: Path, every: int = 1) -> Snapshot | None:
+    """The newest state whose hash the manifest knows, with the trace up to it; None if the run never saved one.
+
+    A state that the trace does not lead up to, a measure each `every` iterations, is passed over.
+    """
     known = read_hashes(folder)
     for name in (STATE, PREVIOUS):
         path = folder / name
@@ -204,10 +238,10 @@ def load_snapshot(folder: Path) -> Snapshot | None:
             with safe_open(path, framework="pt") as f:
                 iteration = int((f.metadata() or {})["iteration"])
                 saved = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118  safe_open has no __iter__
-        except (SafetensorError, KeyError, ValueError):
+        except (OSError, SafetensorError, KeyError, ValueError):
             continue
         trace = read_trace(folder, until=iteration)
-        if trace.iterations:
+        if set(range(0, iteration, every)) <= set(trace.iterations):
             return Snapshot(iteration, saved, trace)
     return None
 
@@ -222,10 +256,11 @@ def read_trace(folder: Path, until: int | None = None) -> Trace:
     if not lines or tuple(lines[0].split(",")) != HEADER:
         raise InvalidInput(f"{path}: its first line is not {','.join(HEADER)}")
     cells = dict[int, dict[str, dict[int, float]]]()
-    for number, row in enumerate(csv.reader(lines[1:]), start=2):
+    for number, line in enumerate(lines[1:], start=2):
         try:
-            iteration, seed, metric, value = int(row[0]), int(row[1]), row[2], float(row[3])
-        except (ValueError, IndexError):
+            ((at, which, metric, number_),) = csv.reader([line])
+            iteration, seed, value = int(at), int(which), float(number_)
+        except (ValueError, csv.Error):
             raise InvalidInput(f"{path}: line {number} is not iteration,seed,metric,value") from None
         if until is None or iteration <= until:
             cells.setdefault(iteration, {}).setdefault(metric, {})[seed] = value
@@ -246,7 +281,8 @@ def summarize(run: Path | str, game: str, solver: str, status: Status, iteration
     metrics = {}
     for name, values in trace.metrics.items():
         means = [float(v.mean()) for v in values]
-        metrics[name] = {"first": means[0], "last": means[-1], "best": min(means)}
+        finite = [m for m in means if math.isfinite(m)]
+        metrics[name] = {"first": means[0], "last": means[-1], "best": min(finite, default=math.nan)}
     return {
         "run": str(run),
         "game": game,

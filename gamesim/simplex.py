@@ -12,8 +12,12 @@ online mirror descent; lam = 0, y = 0 and eta = 1/temperature gives a Boltzmann 
 import torch
 from torch import Tensor
 
+from gamesim.kernels import simplex as fused
+
 Number = float | Tensor
 """A hyper-parameter: one number, or a tensor that broadcasts against the policy (a batch of hyper-parameters)."""
+
+FEW = 8  # actions: up to here elementwise chains beat torch's reductions along a short last dimension
 
 
 def lift(parameter: Number, dimensions: int) -> Number:
@@ -33,9 +37,37 @@ def uniform_like(values: Tensor) -> Tensor:
     return torch.full_like(values, 1 / values.shape[-1])
 
 
+def total(x: Tensor) -> Tensor:
+    """sum_a x, [..., a] -> [...]: for a few actions on a CPU a chain of additions, eight times as fast as torch's sum."""
+    if not 0 < x.shape[-1] <= FEW or x.device.type != "cpu":
+        return x.sum(-1)
+    first, *rest = x.unbind(-1)
+    for part in rest:
+        first = first + part
+    return first
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """exp(y) / sum_a exp(y) over the last dimension, scores[..., a]."""
+    if fused.serves(scores):
+        return fused.softmax(scores)
+    if not 0 < scores.shape[-1] <= FEW or scores.device.type != "cpu":
+        return torch.softmax(scores, dim=-1)
+    weights = torch.exp(scores - scores.amax(-1, keepdim=True))
+    return weights / total(weights)[..., None]
+
+
+def log_total_exp(scores: Tensor) -> Tensor:
+    """log sum_a exp(y), scores[..., a] -> [...]."""
+    if not 0 < scores.shape[-1] <= FEW or scores.device.type != "cpu":
+        return torch.logsumexp(scores, -1)
+    top = scores.amax(-1)
+    return top + total(torch.exp(scores - top[..., None])).log()
+
+
 def entropy(policy: Tensor) -> Tensor:
     """H(p) = -sum_a p log p with 0 log 0 = 0, in nats: policy[..., a] -> [...]."""
-    return torch.special.entr(policy).sum(-1)
+    return total(torch.special.entr(policy))
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
@@ -45,7 +77,7 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
     tensor(inf)
     """
     ratio = torch.where(p > 0, p.log() - q.log(), torch.zeros_like(p))
-    return (p * ratio).sum(-1).clamp(min=0)
+    return total(p * ratio).clamp(min=0)
 
 
 def mirror_step(scores: Tensor, values: Tensor, step_size: Number, temperature: Number = 0.0) -> Tensor:
@@ -66,14 +98,14 @@ def proximal(policy: Tensor, values: Tensor, step_size: Number, temperature: Num
     >>> proximal(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 1.0]), step_size=3.0)
     tensor([0.5000, 0.5000])
     """
-    return torch.softmax(mirror_step(policy.log(), values, step_size, temperature), dim=-1)
+    return softmax(mirror_step(policy.log(), values, step_size, temperature))
 
 
 def soft_maximum(values: Tensor, temperature: Number) -> Tensor:
     """max_p <values, p> + temperature H(p): log-sum-exp, or the maximum at temperature 0. values[..., a] -> [...]."""
     if not isinstance(temperature, Tensor) and temperature == 0:
         return values.amax(-1)
-    return per_state(temperature) * torch.logsumexp(values / temperature, -1)
+    return per_state(temperature) * log_total_exp(values / temperature)
 
 
 def soft_argmax(values: Tensor, temperature: Number) -> Tensor:
@@ -85,7 +117,7 @@ def soft_argmax(values: Tensor, temperature: Number) -> Tensor:
     if not isinstance(temperature, Tensor) and temperature == 0:
         best = (values == values.amax(-1, keepdim=True)).to(values.dtype)
         return best / best.sum(-1, keepdim=True)
-    return torch.softmax(values / temperature, dim=-1)
+    return softmax(values / temperature)
 
 
 def regret(policy: Tensor, values: Tensor, temperature: Number = 0.0) -> Tensor:
@@ -95,9 +127,10 @@ def regret(policy: Tensor, values: Tensor, temperature: Number = 0.0) -> Tensor:
     Written so, it keeps its digits near zero, where the difference of two values would lose them.
     """
     if not isinstance(temperature, Tensor) and temperature == 0:
-        return (policy * (values.amax(-1, keepdim=True) - values)).sum(-1)
-    best = torch.log_softmax(values / temperature, -1)
-    divergence = (torch.xlogy(policy, policy) - policy * best).sum(-1)
+        return total(policy * (values.amax(-1, keepdim=True) - values))
+    best = (values - values.amax(-1, keepdim=True)) / temperature  # centred: only differences matter, and keep digits
+    best = best - log_total_exp(best)[..., None]
+    divergence = total(torch.xlogy(policy, policy) - policy * best)
     return per_state(temperature) * divergence.clamp(min=0)  # rounding at the optimum may leave -1e-17
 
 
@@ -110,4 +143,4 @@ def explore_scores(scores: Tensor, mixing: Number) -> Tensor:
     """`explore` on scores[..., a]: log of (1 - mixing) softmax(scores) + mixing Unif; unchanged at mixing 0."""
     if not isinstance(mixing, Tensor) and mixing == 0:
         return scores
-    return explore(torch.softmax(scores, -1), mixing).log()
+    return explore(softmax(scores), mixing).log()

@@ -12,6 +12,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from gamesim.simplex import softmax
+
+from gamesim.errors import InvalidInput
+
 S = TypeVar("S")
 
 
@@ -23,7 +27,7 @@ class Scored:
 
     @cached_property
     def policy(self) -> tuple[Tensor, ...]:
-        return tuple(torch.softmax(y, dim=-1) for y in self.scores)
+        return tuple(map(softmax, self.scores))
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def mapped(state: S, change: Callable[[str, Tensor], Tensor], name: str = "") ->
     if dataclasses.is_dataclass(state) and not isinstance(state, type):
         parts = {f.name: mapped(getattr(state, f.name), change, f"{inner}{f.name}") for f in dataclasses.fields(state)}
         return type(state)(**parts)
-    raise TypeError(f"{name or 'state'}: a state holds tensors, tuples and dataclasses of them, not {type(state).__name__}")
+    raise InvalidInput(f"{name or 'state'}: a state holds tensors, tuples and dataclasses of them, not {type(state).__name__}")
 
 
 def tensors(state: Any) -> dict[str, Tensor]:
@@ -62,7 +66,7 @@ def rebuilt(template: S, saved: Mapping[str, Tensor]) -> S:
     """A state with the saved tensors in place of the template's (same names, same shapes)."""
     names = tensors(template)
     if names.keys() != saved.keys() or any(names[n].shape != saved[n].shape for n in names):
-        raise ValueError("the saved state has other tensors than this solver's: it was made by other settings or another version")
+        raise InvalidInput("state: the saved one has other tensors than this solver's; it was made by other settings or another version")
     return mapped(template, lambda name, like: saved[name].to(like))
 
 

@@ -8,12 +8,13 @@ import csv
 import io
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from gamesim.charts import Chart
 from gamesim.files import own_folder, require_name, write_json, write_text
 
 Verdict = Literal["holds", "fails", "undecided"]
@@ -77,40 +78,6 @@ def fit_slope(x: Sequence[float], y: Sequence[float], *, shortest: int = 4) -> S
     ]
     low, high = min([whole.slope - half, *windows]), max([whole.slope + half, *windows])
     return Slope(float(whole.slope), (float(low), float(high)), (float(x[0]), float(x[-1])))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line of a chart, with a band if low and high are given."""
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
-    dashed: bool = False
-    dots: bool = False
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Axes with curves; `theory` draws a reference slope through the first point of the first curve."""
-
-    title: str
-    x: str
-    y: str
-    curves: Sequence[Curve]
-    log_x: bool = False
-    log_y: bool = True
-    theory: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure of one or more panels side by side."""
-
-    name: str
-    panels: Sequence[Panel]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,14 @@
 Each raises AssertionError with advice, or returns nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from gamesim.errors import InvalidInput
-from gamesim.games.game import Policy, RegularizedGame, measure, require_game, require_policy, values_of
+from gamesim.games.game import Policy, measure, require_game, require_policy, values_of
 from gamesim.loop import solve
 from gamesim.randomness import Stream
 from gamesim.states import rebuilt, tensors
@@ -16,7 +18,7 @@ from gamesim.states import rebuilt, tensors
 
 def check_game(game: Any) -> None:
     """A game whose policies, values and exploitability are what every solver relies on."""
-    try:
+    with _asserting(game):
         require_game(game)
         policy = game.start()
         require_policy(policy, field="start()")
@@ -24,11 +26,21 @@ def check_game(game: Any) -> None:
             game.validate()
         _check_feedback(game, policy)
         _check_exploitability(game, policy)
+
+
+@contextmanager
+def _asserting(checked: Any) -> Iterator[None]:
+    """What `solve` would refuse is a failed check here."""
+    try:
+        yield
     except InvalidInput as error:
-        raise AssertionError(f"{type(game).__name__}: {error}") from None
+        raise AssertionError(f"{type(checked).__name__}: {error}") from None
 
 
 def _check_feedback(game: Any, policy: Policy) -> None:
+    kept = [p.clone() for p in policy]
+    values_of(game, policy)
+    assert all(torch.equal(p, k) for p, k in zip(policy, kept, strict=True)), "feedback() changed the policy it was given"
     for i, (p, q) in enumerate(zip(policy, values_of(game, policy), strict=True)):
         assert q.dtype == p.dtype, f"feedback[{i}]: dtype {q.dtype}, but the policy has {p.dtype}: keep it"
         assert q.device == p.device, f"feedback[{i}]: on {q.device}, but the policy is on {p.device}: keep it"
@@ -62,17 +74,28 @@ def check_batch(game: Any) -> None:
     both = tuple(torch.stack([p, q]) for p, q in zip(policy, other, strict=True))
     try:
         values, gap = values_of(game, both), measure(game, both)["exploitability"]
-    except (InvalidInput, RuntimeError, IndexError) as error:
+    except Exception as error:
         raise AssertionError(f"{type(game).__name__}: a leading batch dimension is not accepted ({error}); write feedback and exploitability with '...' in front") from None
     alone = [values_of(game, pi) for pi in (policy, other)]
     for i, q in enumerate(values):
         torch.testing.assert_close(q, torch.stack([a[i] for a in alone]), msg=f"feedback[{i}]: a batch of two differs from one by one")
-    assert gap.shape[-1:] == (2,) or gap.shape[:1] == (2,), f"exploitability: shape {tuple(gap.shape)} for a batch of 2; it must be the batch shape"
+    gaps = torch.stack([measure(game, pi)["exploitability"] for pi in (policy, other)])
+    assert gap.shape == gaps.shape, f"exploitability: shape {tuple(gap.shape)} for a batch of 2; it must be the batch shape, {tuple(gaps.shape)}"
+    torch.testing.assert_close(gap, gaps, msg="exploitability: a batch of two differs from one by one")
 
 
 def check_solver(solver: Any, game: Any) -> None:
     """A solver whose steps are pure: reruns agree bit for bit, resumes do, and no global generator is touched."""
+    with _asserting(solver):
+        _check_steps(solver, game)
+
+
+def _check_steps(solver: Any, game: Any) -> None:
     before = torch.get_rng_state()
+    solve(game, solver, iterations=0)  # refuses a game that the solver is not for
+    begun = solver.init(game)
+    require_policy(begun.policy, game.start(), field="the policy of init(game)")
+    require_policy(solver.step(0, game, begun, Stream(0)).policy, game.start(), field="the policy after a step")
     once, again = (solve(game, solver, iterations=3) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state()), "draw from the Stream that step() is given, never from torch's global generator"
     for p, q in zip(once.policy, again.policy, strict=True):
@@ -89,5 +112,3 @@ def check_solver(solver: Any, game: Any) -> None:
     direct = solver.step(1, game, first, stream.at(1))
     for name, x in tensors(direct).items():
         assert torch.equal(x, tensors(resumed)[name]), f"{name}: a state saved and put back continues differently; keep everything in its tensors"
-    if isinstance(game, RegularizedGame):
-        assert "exploitability" in measure(game, once.policy)

@@ -5,7 +5,6 @@ Positions come last. Each function says what its parameters are; the torch metho
 
 from gamesim.kernels import rows
 
-# ruff: noqa: ANN001, ANN201
 # mypy: disable-error-code="no-untyped-def"
 
 

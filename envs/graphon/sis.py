@@ -19,7 +19,7 @@ from gamesim.envs.graphon import fused
 from gamesim.games import GraphonGame
 from gamesim.kernels.rows import Rows
 from gamesim.parameters import Positive, Probability
-from gamesim.simplex import lift
+from gamesim.simplex import lift, total
 
 
 @final
@@ -57,7 +57,7 @@ class SIS(GraphonGame):
 
     def push(self, h: int, mass: Tensor, policy: Tensor, z: Tensor) -> Tensor:
         healthy, sick = mass.unbind(-1)
-        infected = healthy * (policy[..., 0, :] * self.infects(z)).sum(-1)
+        infected = healthy * total(policy[..., 0, :] * self.infects(z))
         recovered = lift(self.recovery, 1) * sick
         return torch.stack([healthy - infected + recovered, sick + infected - recovered], -1)
 

@@ -30,8 +30,8 @@ from gamesim.games.game import Policy, require_rows
 from gamesim.graphons import Empirical, Form, Graphon, Grid, Operator, Rule, UniformAttachment, as_graphon, interpolate
 from gamesim.kernels import graphon as fused
 from gamesim.kernels.rows import Rows
-from gamesim.parameters import Count, check
-from gamesim.simplex import Number, entropy, per_state, regret, soft_argmax, soft_maximum
+from gamesim.parameters import LARGEST, Count, Device, check
+from gamesim.simplex import Number, entropy, per_state, regret, soft_argmax, soft_maximum, total
 
 
 class ActionValues(NamedTuple):
@@ -68,7 +68,7 @@ class GraphonGame(ABC):
     """How the graphon acts on a population; every form gives the same numbers."""
     dtype: Literal["float64", "float32"] = "float64"
     """Precision."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """Where the tensors live: cpu, cuda, cuda:0, ..."""
 
     z_is_probability: ClassVar[bool] = False
@@ -86,6 +86,8 @@ class GraphonGame(ABC):
         elif not isinstance(graphon, str):
             object.__setattr__(self, "graphon", as_graphon(graphon))
         check(self)
+        if (self.positions or 1) * self.horizon > LARGEST:
+            raise refuse("positions", self.positions, f"at most {LARGEST // self.horizon} with horizon {self.horizon}: no memory holds more")
         if isinstance(self.graphon, tuple) and len(self.graphon) != self.horizon:
             raise refuse("graphon", f"{len(self.graphon)} graphons", f"one, or {self.horizon}: one for each step")
         if self.blocks is not None and self.graph is None:
@@ -167,7 +169,7 @@ class GraphonGame(ABC):
 
     def aggregate(self, flow: Tensor) -> Tensor:
         """z of a whole flow: [..., h, k, s] -> [..., h, k, s]."""
-        if fused.serves(self, flow):
+        if self.operators[0].form != "dense" and fused.serves(self, None, flow):  # all steps in one dense product are as fast
             return fused.aggregate(self, flow)
         if len(self.operators) > 1:
             return torch.stack([self.aggregate_at(h, mass) for h, mass in enumerate(flow.unbind(-3))], -3)
@@ -225,20 +227,30 @@ class GraphonGame(ABC):
                 mass = self.push(h, mass, pi_h, z_h)
         return torch.stack(flow, -3)
 
+    def _play(self, policy: Policy) -> tuple[Tensor, Tensor]:
+        """The flow of a policy and its aggregates, both [..., h, k, s]."""
+        if fused.serves(self, policy[0]):
+            return fused.play(self, policy[0])
+        flow = self.flow(policy)
+        return flow, self.aggregate(flow)
+
     def _backward(self, z: Tensor, policy: Tensor | None, temperature: Number) -> Iterator[tuple[Tensor, Tensor]]:
         """(Q_h, V_h) for h = H-1, ..., 0: of the policy, or of the best response when there is none."""
         lam = self._at_step(temperature)
-        value = torch.zeros_like(z.select(-3, 0))
+        batch = z.shape[:-3] if policy is None else torch.broadcast_shapes(z.shape[:-3], policy.shape[:-4])
+        value = z.new_zeros(*batch, *z.shape[-2:])
+        bonus = None
+        if policy is not None and (isinstance(temperature, Tensor) or temperature > 0):
+            bonus = per_state(temperature) * entropy(policy)
         for h in reversed(range(self.horizon)):
             z_h = z.select(-3, h)
             q = self.reward(h, z_h) + self.expect(h, value, z_h)
             if policy is None:
                 value = soft_maximum(q, lam)
             else:
-                pi = policy.select(-4, h)
-                value = (pi * q).sum(-1)
-                if isinstance(lam, Tensor) or lam > 0:
-                    value = value + per_state(lam) * entropy(pi)
+                value = total(policy.select(-4, h) * q)
+                if bonus is not None:
+                    value = value + bonus.select(-3, h)
             yield q, value
 
     @staticmethod
@@ -247,7 +259,7 @@ class GraphonGame(ABC):
         return temperature.squeeze(-4) if isinstance(temperature, Tensor) and temperature.dim() >= 4 else temperature
 
     def _values(self, z: Tensor, policy: Tensor | None, temperature: Number) -> ActionValues:
-        if fused.serves(self, z, policy, temperature=temperature):
+        if fused.serves(self, policy, z, temperature=temperature):
             return ActionValues(*fused.values(self, z, policy, temperature))
         q, v = zip(*self._backward(z, policy, temperature), strict=True)
         return ActionValues(torch.stack(q[::-1], -4), torch.stack(v[::-1], -3))
@@ -268,7 +280,8 @@ class GraphonGame(ABC):
 
     def feedback(self, policy: Policy, temperature: Number = 0.0) -> Policy:
         """Q of the policy in its own flow."""
-        return (self.values(policy, self.flow(policy), temperature).q,)
+        _, z = self._play(policy)
+        return (self._values(z, policy[0], temperature).q,)
 
     def returns(self, policy: Policy, flow: Tensor, temperature: Number = 0.0) -> Tensor:
         """J(k), the expected return of each position, [..., k]."""
@@ -276,17 +289,17 @@ class GraphonGame(ABC):
 
     def gains(self, policy: Policy, temperature: Number = 0.0, flow: Tensor | None = None) -> Tensor:
         """What each position gains by its best deviation, [..., k], in the policy's own flow or in a given one."""
-        own = self.flow(policy, frozen=flow)
-        return self._gains(self.aggregate(own if flow is None else flow), own, policy[0], temperature)
+        own, z = self._play(policy) if flow is None else (self.flow(policy, frozen=flow), self.aggregate(flow))
+        return self._gains(z, own, policy[0], temperature)
 
     def _gains(self, z: Tensor, own: Tensor, policy: Tensor, temperature: Number) -> Tensor:
         """Performance difference: J* - J = sum_h E_own[regret of pi_h against Q*_h], from one backward pass."""
-        if fused.serves(self, z, own, policy, temperature=temperature):
+        if fused.serves(self, policy, z, own, temperature=temperature):
             return fused.gains(self, z, own, policy, temperature)
-        lam, total, steps = self._at_step(temperature), 0.0, reversed(range(self.horizon))
+        lam, gained, steps = self._at_step(temperature), torch.zeros_like(own.select(-3, 0).select(-1, 0)), reversed(range(self.horizon))
         for h, (q, _) in zip(steps, self._backward(z, None, temperature), strict=True):
-            total = total + (own.select(-3, h) * regret(policy.select(-4, h), q, lam)).sum(-1)
-        return torch.as_tensor(total)
+            gained = gained + (own.select(-3, h) * regret(policy.select(-4, h), q, lam)).sum(-1)
+        return gained
 
     def exploitability(self, policy: Policy, temperature: Number = 0.0) -> Tensor:
         """Mean gain over positions: int_0^1 [max J(k) - J(k)] dk, [...]."""
@@ -298,8 +311,7 @@ class GraphonGame(ABC):
 
     def metrics(self, policy: Policy, temperature: Number = 0.0) -> dict[str, Tensor]:
         """Exploitability, its maximum over positions and, with a temperature, the same regularised."""
-        flow = self.flow(policy)
-        z = self.aggregate(flow)
+        flow, z = self._play(policy)
         gains = self._gains(z, flow, policy[0], 0.0)
         found = {"exploitability": self.mean(gains), "maximum_exploitability": gains.amax(-1)}
         if isinstance(temperature, Tensor) or temperature > 0:

@@ -58,7 +58,7 @@ class Empirical(Graphon):
 
     def blocks(self) -> tuple[Tensor, Tensor]:
         if len(self) > DENSE_LIMIT:
-            raise refuse("operator", "step", f"sparse, or blocks=...: {self} has {len(self)} nodes")
+            raise refuse("graph", str(self), f"blocks=... where block values are asked for: it has {len(self)} nodes")
         return torch.from_numpy(self.adjacency.toarray()), self.cuts
 
     def grid(self, rule: Rule, positions: int | None, *, dtype: torch.dtype, device: str) -> Grid:
@@ -77,14 +77,19 @@ class Empirical(Graphon):
 
     def operator(self, grid: Grid, form: Form = "auto") -> Operator:
         """Sparse or dense, whichever is cheaper: the rows and columns of the nodes that the positions fall on."""
-        if form not in ("auto", "dense", "sparse") or (form == "dense" and len(grid) > DENSE_LIMIT):
+        forms = self.forms(grid.positions)
+        if form not in ("auto", *forms):
+            raise refuse("operator", form, f"a form that {self} has here: {', '.join(forms)}")
+        if form == "step":
             return super().operator(grid, form)
         x, w = grid.positions, grid.weights
-        node = self.nodes(x)
-        felt = self.adjacency if grid.rule == "block" else self.adjacency[node][:, node]
+        felt = self.adjacency
+        if not (grid.rule == "block" and len(grid) == len(self) and bool((w == w[0]).all())):
+            node = self.nodes(x)
+            felt = felt[node][:, node]
         if form == "auto":
-            dense = len(x) <= DENSE_UP_TO or (len(x) <= DENSE_LIMIT and SPARSE_COSTS * felt.nnz > len(x) ** 2)
-            form = "dense" if dense else "sparse"
+            cheaper = len(x) <= DENSE_UP_TO or SPARSE_COSTS * felt.nnz > len(x) ** 2
+            form = "dense" if cheaper and "dense" in forms else "sparse"
         if form == "dense":
             return Dense(torch.from_numpy(felt.toarray()).to(x) * w)
         return Sparse(compressed(felt.multiply(w.cpu().numpy()), x))

@@ -1,5 +1,6 @@
 """A graphon W(x, y): what a kind must say, and how it becomes an operator on a grid."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
@@ -29,7 +30,15 @@ class Graphon(ABC):
     kind: ClassVar[str] = "custom"
 
     def __str__(self) -> str:
-        return self.kind
+        """As the command line writes it.
+
+        >>> from gamesim.graphons import PowerLaw, UniformAttachment
+        >>> str(PowerLaw(a=0.3)), str(UniformAttachment())
+        ('power-law(0.3)', 'uniform-attachment')
+        """
+        known = dataclasses.is_dataclass(self) and self.kind != "custom"
+        given = [getattr(self, f.name) for f in dataclasses.fields(self)] if known else []  # type: ignore[arg-type]
+        return f"{self.kind}({', '.join(f'{x:g}' if isinstance(x, float) else str(x) for x in given)})" if given else self.kind
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -73,7 +82,7 @@ class Graphon(ABC):
         if form == "step" and (found := self.blocks()) is not None:
             cuts = found[1].to(x)
             return Step(found[0].to(x), torch.searchsorted(cuts, x, right=True), w)
-        if form == "low-rank":
+        if form == "low-rank" and (self.factors(x) is not None or self.blocks() is None):  # samples can miss a block
             left, right = self.factors(x) or separate(self, x)
             return LowRank(left, right * w)
         if form == "dense":
@@ -113,7 +122,7 @@ def separate(graphon: Graphon, x: Tensor, *, nodes: int = 80, tolerance: float =
     kept = value.abs() > tolerance * value.abs().max()
     left = graphon(x[:, None], y) @ (root[:, None] * vector[:, kept])  # lam phi(x)
     right = (left / value[kept]).mT
-    some = torch.linspace(0, len(x) - 1, min(len(x), 50), device=x.device).long()
+    some = torch.linspace(0, len(x) - 1, min(len(x), 1000), device=x.device).long()
     error = (left[some] @ right[:, some] - graphon(x[some, None], x[some])).abs().max()
     if float(error) > 1e-12 * max(1.0, float(value.abs().max())):
         raise refuse("operator", "low-rank", f"dense: {graphon} is not smooth enough (error {float(error):.1e})")

@@ -28,6 +28,10 @@ class Dense(Operator):
     form: ClassVar[str] = "dense"
 
     def __call__(self, columns: Tensor) -> Tensor:
+        if self.matrix.dim() == 2 and columns.dim() > 2:  # one product for a whole batch, not one for each
+            k, c = columns.shape[-2:]
+            flat = self.matrix @ columns.movedim(-2, 0).reshape(k, -1)
+            return flat.reshape(k, *columns.shape[:-2], c).movedim(0, -2)
         return self.matrix @ columns
 
 

@@ -33,7 +33,7 @@ def fused(on: bool) -> Iterator[None]:
 
 
 def plain(tensor: Tensor) -> bool:
-    """Whether a tensor is nothing but numbers: float64 in memory, with no gradient, tangent or transform to carry on."""
+    """Whether a tensor is nothing but numbers: float64 in memory, without gradient, tangent or transform."""
     return (
         type(tensor) is Tensor
         and tensor.dtype == torch.float64

@@ -1,7 +1,7 @@
-"""Flow, values and gains of a GraphonGame in compiled loops, where the game offers row functions; see gamesim.kernels.rows.
+"""Flow, values and gains of a GraphonGame in compiled loops, if the game offers row functions (gamesim.kernels.rows).
 
-Each function stands in for the lines of torch below its call in gamesim.games.graphon. A game without row functions is
-played by torch, and so is anything to be differentiated, on a GPU, in float32, a batch of games or W that varies with h.
+Each function stands in for the lines of torch below its call in gamesim.games.graphon. Torch plays a game without row
+functions, and whatever is to be differentiated, on a GPU or in float32, a batch of games, and a W that varies with h.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def plan(game: GraphonGame) -> Plan | None:
 
 
 def _operator(operator: Operator) -> tuple[int, tuple[Tensor, Tensor], tuple[Tensor, Tensor]] | None:
-    """The number of an operator in the loops, its two tables and two lists of indices; None for a batch of operators."""
+    """The number of an operator in the loops, its tables and its indices, two each; None for a batch of operators."""
     empty, none = torch.zeros(0, 0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
     match operator:
         case Dense(matrix) if matrix.dim() == 2:
@@ -70,24 +70,30 @@ def _operator(operator: Operator) -> tuple[int, tuple[Tensor, Tensor], tuple[Ten
             return 2, (torch.stack([rising, weights]), falling[None]), (none, none)
         case Step(values, block, weights) if values.dim() == 2:
             return 3, (values, weights[None]), (block, none)
-        case Sparse(matrix):
-            return 4, (matrix.values()[None], empty), (matrix.col_indices(), matrix.crow_indices())
+        case Sparse(matrix) if matrix.dim() == 2:
+            return 4, (matrix.values()[None], empty), (matrix.col_indices().long(), matrix.crow_indices().long())
     return None
 
 
-def serves(game: GraphonGame, *tensors: Tensor | None, temperature: Any = 0.0) -> bool:
-    """Whether the loops may stand in for torch on these policies[..., h, k, s, a] and flows[..., h, k, s]."""
+def serves(game: GraphonGame, policy: Tensor | None, *flows: Tensor | None, temperature: Any = 0.0) -> bool:
+    """Whether the loops may stand in for torch on a policy[..., h, k, s, a] and flows or aggregates[..., h, k, s]."""
     return (
         allowed()
         and isinstance(temperature, float | int)
-        and all(tensor is None or plain(tensor) for tensor in tensors)
+        and all(x is None or plain(x) for x in (policy, *flows))
         and (plan := game.plan) is not None
-        and all(tensor is None or plan.shape in (tensor.shape[-4:], (*tensor.shape[-3:], plan.shape[-1])) for tensor in tensors)
+        and (policy is None or policy.shape[-4:] == plan.shape)  # the loops trust these
+        and all(flow is None or flow.shape[-3:] == plan.shape[:-1] for flow in flows)
     )
 
 
+def _plan(game: GraphonGame) -> Plan:
+    assert game.plan is not None, "ask serves() first"
+    return game.plan
+
+
 def _batch(*tensors: tuple[Tensor | None, int]) -> tuple[torch.Size, list[Any]]:
-    """Arrays with one batch dimension, [..., own] -> [b, own], copied only where they must be; and what b stands for."""
+    """What b stands for, and arrays with one batch dimension, [..., own] -> [b, own], copied only if need be."""
     shapes = [x.shape[:-own] for x, own in tensors if x is not None]
     batch = torch.broadcast_shapes(*shapes) if any(shapes) else torch.Size()
     arrays = []
@@ -108,10 +114,10 @@ def _new(batch: torch.Size, own: tuple[int, ...]) -> tuple[Tensor, Any]:
 
 
 def aggregate(game: GraphonGame, flow: Tensor) -> Tensor:
-    """z of a flow[..., h, k, s] -> [..., h, k, s]."""
+    """z of a flow[..., h, k, s] -> [..., h, k, s]: the answer is the only thing made of the size of a flow."""
     from gamesim.kernels import loops
 
-    plan: Plan = game.plan
+    plan = _plan(game)
     batch, (mass,) = _batch((flow, 3))
     found, out = _new(batch, plan.shape[:-1])
     loops.aggregate(*plan.operator, mass, out)
@@ -120,20 +126,30 @@ def aggregate(game: GraphonGame, flow: Tensor) -> Tensor:
 
 def flow(game: GraphonGame, pi: Tensor, z: Tensor | None) -> Tensor:
     """The flow of pi[..., h, k, s, a] in aggregates z[..., h, k, s], or in its own: [..., h, k, s]."""
+    return _flow(game, pi, z, keep=False)[0]
+
+
+def play(game: GraphonGame, pi: Tensor) -> tuple[Tensor, Tensor]:
+    """The flow of pi[..., h, k, s, a] and the aggregates met on the way, both [..., h, k, s]."""
+    return _flow(game, pi, None, keep=True)
+
+
+def _flow(game: GraphonGame, pi: Tensor, z: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
     from gamesim.kernels import loops
 
-    plan: Plan = game.plan
+    plan = _plan(game)
     batch, (policy, given) = _batch((pi, 4), (z, 3))
-    found, out = _new(batch, plan.shape[:-1])
-    loops.flow(plan.rows.push.address, plan.dynamics, *plan.operator, plan.initial, policy, given, z is not None, out)
-    return found
+    (found, out), (felt, z_out) = _new(batch, plan.shape[:-1]), _new(batch, plan.shape[:-1] if keep else (0, 0, 0))
+    dynamics = (plan.rows.push.address, plan.dynamics, *plan.operator, plan.initial)
+    loops.flow(*dynamics, policy, given, z is not None, out, z_out, keep)
+    return found, felt
 
 
-def values(game: GraphonGame, z: Tensor, policy: Tensor | None, temperature: float) -> tuple[Tensor, Tensor]:
+def values(game: GraphonGame, z: Tensor, policy: Tensor | None, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
     """Q[..., h, k, s, a] and V[..., h, k, s] in aggregates z[..., h, k, s], of a policy or of the best response."""
     from gamesim.kernels import loops
 
-    plan: Plan = game.plan
+    plan = _plan(game)
     batch, (felt, followed) = _batch((z, 3), (policy, 4))
     (q, q_out), (v, v_out) = _new(batch, plan.shape), _new(batch, plan.shape[:-1])
     functions = (plan.rows.reward.address, plan.parameters, plan.rows.expect.address, plan.dynamics)
@@ -141,11 +157,11 @@ def values(game: GraphonGame, z: Tensor, policy: Tensor | None, temperature: flo
     return q, v
 
 
-def gains(game: GraphonGame, z: Tensor, own: Tensor, policy: Tensor, temperature: float) -> Tensor:
+def gains(game: GraphonGame, z: Tensor, own: Tensor, policy: Tensor, temperature: float | Tensor) -> Tensor:
     """sum_h E_own[regret of the policy against Q*_h] in aggregates z: [..., h, k, s], [..., h, k, s, a] -> [..., k]."""
     from gamesim.kernels import loops
 
-    plan: Plan = game.plan
+    plan = _plan(game)
     batch, (felt, mass, played) = _batch((z, 3), (own, 3), (policy, 4))
     found, out = _new(batch, plan.shape[1:2])
     functions = (plan.rows.reward.address, plan.parameters, plan.rows.expect.address, plan.dynamics)

@@ -5,7 +5,7 @@ the row functions of the game on it and writes the answer back. All loops live i
 looks only at the file of the outermost function to see whether it is stale.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
+# mypy: ignore-errors
 import numpy as np
 from llvmlite import ir
 from numba import boolean, float64, int64, njit, types, uint64, void
@@ -27,7 +27,7 @@ _reordering = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 
 
 def _caller(letters):
-    """call(address, arguments) of a row function. Numba's own first-class functions cost 4 to 8 us each to hand over."""
+    """call(address, arguments) of a row function; numba's own first-class functions cost 4 to 8 us each."""
     given = arguments(letters).args
 
     @intrinsic
@@ -49,12 +49,12 @@ _reward, _expect, _push = (_caller(letters) for letters in (REWARD, EXPECT, PUSH
 
 @intrinsic
 def _bits(context, x):
-    return uint64(float64), lambda context, builder, signature, arguments: builder.bitcast(arguments[0], ir.IntType(64))
+    return uint64(float64), lambda context, builder, signature, given: builder.bitcast(given[0], ir.IntType(64))
 
 
 @intrinsic
 def _float(context, bits):
-    return float64(uint64), lambda context, builder, signature, arguments: builder.bitcast(arguments[0], ir.DoubleType())
+    return float64(uint64), lambda context, builder, signature, given: builder.bitcast(given[0], ir.DoubleType())
 
 
 @_inner
@@ -99,7 +99,7 @@ def _exp(x):
     return 0.0 if x < -708.0 else scaled
 
 
-# --- what a graphon does to a population: mass[c, k] -> z[c, k], where c runs over batch and state -------------------------
+# --- what a graphon does to a population: mass[c, k] -> z[c, k], where c runs over batch and state --------------------
 
 
 @_reordering
@@ -254,6 +254,14 @@ def _read_states(x, b, h, start, out):
 
 
 @_inner
+def _write_states(x, out, b, h):
+    states, n = x.shape
+    for s in range(states):
+        for k in range(n):
+            out[b, h, k, s] = x[s, k]
+
+
+@_inner
 def _read_actions(x, b, h, start, out):
     states, actions, m = out.shape
     for s in range(states):
@@ -278,14 +286,21 @@ def _mean(pi, q, temperature, v):
 
 
 @_inner
-def _soft_maximum(q, temperature, scratch, v):
-    """v[k] = temperature log sum_a exp(q / temperature), or max_a q at 0, q[a, k]."""
+def _largest(q, v):
+    """v[k] = max_a q[a, k]; NaN stays."""
     actions, m = q.shape
     for i in range(m):
         v[i] = q[0, i]
     for a in range(1, actions):
         for i in range(m):
-            v[i] = v[i] if v[i] >= q[a, i] or v[i] != v[i] else q[a, i]  # keeps NaN
+            v[i] = v[i] if v[i] >= q[a, i] or v[i] != v[i] else q[a, i]
+
+
+@_inner
+def _soft_maximum(q, temperature, scratch, v):
+    """v[k] = temperature log sum_a exp(q / temperature), or max_a q at 0, q[a, k]."""
+    actions, m = q.shape
+    _largest(q, v)
     if temperature != 0.0:
         total, sharpness = scratch[0], 1.0 / temperature
         for i in range(m):
@@ -306,14 +321,17 @@ def aggregate(kind, first, second, index, starts, degree, clip, flow, out):
         for h in range(steps):
             _read_states(flow, b, h, 0, mass)
             _feel(kind, first, second, index, starts, degree, clip, mass, z)
-            for s in range(states):
-                for k in range(n):
-                    out[b, h, k, s] = z[s, k]
+            _write_states(z, out, b, h)
 
 
-@cached(njit, void(int64, F1, *OPERATOR, F2, VIEW5, VIEW4, boolean, F4), nogil=True)
-def flow(push, parameters, kind, first, second, index, starts, degree, clip, initial, policy, given, frozen, out):
-    """From initial[k, s] on, out[b, h, k, s] under policy[b, h, k, s, a]; in given[b, h, k, s] if frozen, else in its own z."""
+@cached(njit, void(int64, F1, *OPERATOR, F2, VIEW5, VIEW4, boolean, F4, F4, boolean), nogil=True)
+def flow(
+    push, parameters, kind, first, second, index, starts, degree, clip, initial, policy, given, frozen, out, z_out, keep
+):
+    """From initial[k, s], out[b, h, k, s] under policy[b, h, k, s, a]; in given[b, h, k, s] if frozen, else in its z.
+
+    With keep, z_out[b, h, k, s] is that z, of the last step too.
+    """
     batch, steps, n, states, actions = policy.shape
     chunk = _chunk(n, states * actions)
     mass, z = np.empty((batch * states, n)), np.empty((batch * states, n))
@@ -323,9 +341,14 @@ def flow(push, parameters, kind, first, second, index, starts, degree, clip, ini
         for s in range(states):
             for k in range(n):
                 mass[b * states + s, k] = out[b, 0, k, s] = initial[k, s]
-    for h in range(steps - 1):
-        if not frozen:
+    for h in range(steps):
+        if not frozen and (keep or h < steps - 1):
             _feel(kind, first, second, index, starts, degree, clip, mass, z)
+        if keep:
+            for b in range(batch):
+                _write_states(z[b * states : (b + 1) * states], z_out, b, h)
+        if h == steps - 1:
+            break
         for b in range(batch):
             for start in range(0, n, chunk):
                 m = min(chunk, n - start)
@@ -355,7 +378,7 @@ def flow(push, parameters, kind, first, second, index, starts, degree, clip, ini
 
 @cached(njit, void(int64, F1, int64, F1, VIEW4, VIEW5, boolean, float64, F5, F4), nogil=True)
 def values(reward, parameters, expect, dynamics, z, policy, follow, temperature, q_out, v_out):
-    """Q[b, h, k, s, a] and V[b, h, k, s] in z[b, h, k, s]; of policy[b, h, k, s, a] if follow, else of the best response."""
+    """Q[b, h, k, s, a] and V[b, h, k, s] in z[b, h, k, s] of policy[b, h, k, s, a] if follow, else the optimal ones."""
     batch, steps, n, states, actions = q_out.shape
     chunk = _chunk(n, states * actions)
     memory, policies = np.empty((2, states * chunk)), np.empty((3, states * actions * chunk))
@@ -390,12 +413,44 @@ def values(reward, parameters, expect, dynamics, z, policy, follow, temperature,
                         v_out[b, h, start + i, s] = v[s, i]
 
 
+@_inner
+def _regret(q, pi, temperature, v, regret):
+    """max_p <q, p> + temperature H(p) into v[i], and what pi[a, i] misses of it into regret[i]; q[a, i] is spoilt.
+
+    Values are centred first, so that the regret keeps its digits near zero (gamesim.simplex.regret is the twin).
+    """
+    actions, m = q.shape
+    _largest(q, v)
+    for a in range(actions):
+        for i in range(m):
+            q[a, i] -= v[i]
+    for i in range(m):
+        regret[i] = 0.0
+    if temperature == 0.0:
+        for a in range(actions):
+            for i in range(m):
+                regret[i] -= pi[a, i] * q[a, i]
+        return
+    for a in range(actions):
+        for i in range(m):
+            regret[i] += _exp(q[a, i] / temperature)
+    for i in range(m):
+        bonus = temperature * _log(regret[i])
+        v[i] += bonus
+        regret[i] = bonus
+    for a in range(actions):
+        for i in range(m):
+            regret[i] += pi[a, i] * (temperature * _log(pi[a, i]) - q[a, i])
+    for i in range(m):
+        regret[i] = 0.0 if regret[i] < 0.0 else regret[i]  # keeps NaN
+
+
 @cached(njit, void(int64, F1, int64, F1, VIEW4, VIEW4, VIEW5, float64, F2), nogil=True)
 def gains(reward, parameters, expect, dynamics, z, own, policy, temperature, out):
-    """out[b, k] = sum_h E_own[regret of policy[b, h, k, s, a] against Q*_h], own[b, h, k, s] where the policy leads in z."""
+    """out[b, k] = sum_h E_own[regret of policy[b, h, k, s, a] against Q*_h], own[b, h, k, s] the policy's flow in z."""
     batch, steps, n, states, actions = policy.shape
     chunk = _chunk(n, states * actions)
-    memory, policies = np.empty((3, states * chunk)), np.empty((3, states * actions * chunk))
+    memory, policies, regret = np.empty((3, states * chunk)), np.empty((3, states * actions * chunk)), np.empty(chunk)
     for b in range(batch):
         for start in range(0, n, chunk):
             m = min(chunk, n - start)
@@ -421,15 +476,9 @@ def gains(reward, parameters, expect, dynamics, z, own, policy, temperature, out
                     for a in range(actions):
                         for i in range(m):
                             q[s, a, i] += r[s, a, i]
-                    _soft_maximum(q[s], temperature, r[s], v[s])
-                    for a in range(actions):
-                        if temperature == 0.0:
-                            for i in range(m):
-                                total[i] += mass[s, i] * pi[s, a, i] * (v[s, i] - q[s, a, i])
-                        else:
-                            for i in range(m):
-                                bonus = temperature * _log(pi[s, a, i])
-                                total[i] += mass[s, i] * pi[s, a, i] * (v[s, i] - q[s, a, i] + bonus)
+                    _regret(q[s], pi[s], temperature, v[s], regret[:m])
+                    for i in range(m):
+                        total[i] += mass[s, i] * regret[i]
 
 
 @cached(njit, void(F2, F2), nogil=True)

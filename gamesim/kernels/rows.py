@@ -17,11 +17,11 @@ from typing import Any
 from torch import Tensor
 
 # No sum is reordered and no number assumed finite: fused multiply-adds are all that may differ from the torch code.
-OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 
 
 def cached(decorator: Callable[..., Any], *signature: Any, **options: Any) -> Callable[..., Any]:
-    """A numba decorator with its cache on disk, or without where neither the package nor the user's cache is writable."""
+    """A numba decorator with its cache on disk; without one where neither the package nor the user's is writable."""
 
     def compile(function: Callable[..., Any]) -> Any:
         try:
