@@ -18,6 +18,6 @@ def mfglib_step(places: int, last_step: int) -> Callable[[], Any]:
         state = solver.init_state(environment, torch.full((last_step + 1, places, 3), 1 / 3))
 
     def step() -> Any:
-        return solver.step_next_state(environment, state)
+        return solver.step_next_state(state, None, None)
 
     return step

@@ -4,7 +4,8 @@ Zhang, Tan, Wang and Yang, "Learning regularized monotone graphon mean-field gam
 in a weakly monotone game with transitions that do not depend on the aggregate, policy mirror descent with step sizes of
 order T^(-1/2) has D(mean policy, pi*) = O~(T^(-1/2)). With a constant small step it in fact converges linearly.
 
-Beach is monotone where the graphon is positive semidefinite (uniform attachment, blocks); exp is not, yet converges.
+Beach is monotone where the graphon is positive semidefinite (uniform attachment, blocks); exp is not, and Investment,
+whose reward is not linear in the aggregate, need not be: both are here to see whether the algorithm cares.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def equilibrium(game: GraphonGame) -> Policy:
 
 @dataclass(frozen=True)
 class GraphonMonotone:
-    """Policy mirror descent on the monotone games Beach and Investment, three graphons each."""
+    """Policy mirror descent on Beach and Investment, three graphons each."""
 
     def run(self, scale: Scale, say: Callable[[str], None]) -> Study:
         claims, rows, curves_e, curves_d = list[Claim](), list[dict[str, object]](), list[Curve](), list[Curve]()

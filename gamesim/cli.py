@@ -30,6 +30,13 @@ class Suggesting(click.Group):
             raise unknown("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `gamesim list | head`: nothing is wrong; click would exit with 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+
 
 @click.group(cls=Suggesting, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(gamesim.__version__, prog_name="gamesim")
@@ -311,6 +318,7 @@ def reproduce(experiments: tuple[str, ...], scale: str, out: Path, threads: int,
 
     Example: gamesim reproduce graphon-monotone graphon-rate --scale quick
     """
+    _here_on_path()
     found = [catalog.find("experiments", name) for name in experiments]
     _limit_threads(threads)
     from gamesim.study import reproduce as judge
@@ -420,8 +428,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + int(number)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return _quiet_pipe()
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except (MemoryError, OSError, RuntimeError) as error:
@@ -443,12 +449,6 @@ def _refused(text: str, code: int) -> int:
     """One line on stderr."""
     click.echo(f"error: {' '.join(text.split())}", err=True)
     return code
-
-
-def _quiet_pipe() -> int:
-    """`gamesim list | head`: nothing is wrong."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def entry() -> NoReturn:

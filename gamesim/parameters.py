@@ -107,7 +107,7 @@ def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T
     Power(scale=1.0, exponent=0.5, offset=1.0)
     """
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise InvalidInput(f"{cls.__name__}: it lacks {missing}; define that to make it a {cls.__mro__[1].__name__}")
     if not dataclasses.is_dataclass(cls):
         if values:

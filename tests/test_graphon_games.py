@@ -565,7 +565,7 @@ def test_normalize_and_clip() -> None:
         ({"graphon": 3}, "a graphon"),
         ({"graphon": "powerlaw"}, "did you mean power-law"),
         ({"graphon": (UniformAttachment(),) * 3}, "one for each step"),
-        ({"positions": 0}, "at least 1"),
+        ({"positions": 0}, "positions: got 0, expected a whole number from 1"),
         ({"quadrature": "block"}, "a step graphon"),
         ({"graphon": ErdosRenyi(), "quadrature": "block", "positions": 7}, "one per block"),
         ({"operator": "step"}, "a form that uniform-attachment has"),

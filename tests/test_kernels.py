@@ -14,18 +14,21 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import gamesim.kernels
-from gamesim.envs.graphon import fused as rows_of_games
+from gamesim.envs import contagion
 from gamesim.envs.graphon.beach import Beach
 from gamesim.envs.graphon.cyber import Cyber
 from gamesim.envs.graphon.heterogeneous_cyber import HeterogeneousCyber
 from gamesim.envs.graphon.investment import Investment
 from gamesim.envs.graphon.sis import SIS
+from gamesim.envs.mean_field.beach_bar import BeachBar
+from gamesim.envs.mean_field.crowd_modelling import CrowdModelling
+from gamesim.envs.mean_field.susceptible_infected import SusceptibleInfected
 from gamesim.games import GraphonGame
 from gamesim.graphons import Empirical, Exponential, PowerLaw, StochasticBlock, UniformAttachment
 from gamesim.kernels import graphon, rows, simplex
 from gamesim.kernels.rows import Rows
 
-GAMES = [SIS, Beach, Investment, Cyber, HeterogeneousCyber]
+GAMES = [SIS, Beach, Investment, Cyber, HeterogeneousCyber, BeachBar, CrowdModelling, SusceptibleInfected]
 
 
 def network() -> Empirical:
@@ -182,7 +185,7 @@ def test_a_game_that_was_played_can_be_pickled() -> None:
 
 def test_row_functions_are_python_too() -> None:
     out = np.full((2, 2, 3), np.nan)
-    rows_of_games.sis_reward(0, np.zeros((2, 3)), out, np.array([0.8, 0.2, 5.0]))
+    contagion.reward_row(0, np.zeros((2, 3)), out, np.array([0.8, 0.2, 0.0, -2.5, -10.0, -12.5]))
     assert out[1, 1].tolist() == [-12.5] * 3
 
 
@@ -221,5 +224,5 @@ def test_without_a_place_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="cannot cache"):
-        numba.njit(cache=True)(rows_of_games.sis_reward.function)
-    assert rows.reward(rows_of_games.sis_reward.function).address
+        numba.njit(cache=True)(contagion.reward_row.function)
+    assert rows.reward(contagion.reward_row.function).address

@@ -41,7 +41,10 @@ class Pennies:
         return (y @ self.A.T, -x @ self.A)
 
     def exploitability(self, policy: tuple[Tensor, ...]) -> Tensor:
-        return sum((q.amax(-1) - (p * q).sum(-1) for p, q in zip(policy, self.feedback(policy), strict=True)), torch.tensor(0.0))
+        return sum(
+            (q.amax(-1) - (p * q).sum(-1) for p, q in zip(policy, self.feedback(policy), strict=True)),
+            torch.tensor(0.0),
+        )
 
 
 class Alone(Pennies):
@@ -118,7 +121,9 @@ def test_a_batch_of_hyper_parameters_is_one_by_one(name: str, field: str, values
 def test_seeds_and_hyper_parameters_at_once() -> None:
     game = small()
     sizes = torch.tensor([0.1, 0.5], dtype=torch.float64)
-    many = solve(game, gs.make_solver("policy-mirror-descent", step_size=sizes, feedback="noisy(0)"), iterations=3, seeds=3)
+    many = solve(
+        game, gs.make_solver("policy-mirror-descent", step_size=sizes, feedback="noisy(0)"), iterations=3, seeds=3
+    )
     assert many.exploitability.shape == (3, 2, 4)
     one = solve(game, gs.make_solver("policy-mirror-descent", step_size=0.5), iterations=3)
     torch.testing.assert_close(many.exploitability[2, 1], one.exploitability[0], atol=1e-12, rtol=0)
@@ -129,7 +134,11 @@ def test_two_tensors_of_one_length_go_together() -> None:
     steps, lams = torch.tensor([0.1, 0.5]).double(), torch.tensor([2.0, 0.3]).double()
     many = solve(game, gs.make_solver("policy-mirror-descent", step_size=steps, temperature=lams), iterations=3)
     for i in range(2):
-        one = solve(game, gs.make_solver("policy-mirror-descent", step_size=float(steps[i]), temperature=float(lams[i])), iterations=3)
+        one = solve(
+            game,
+            gs.make_solver("policy-mirror-descent", step_size=float(steps[i]), temperature=float(lams[i])),
+            iterations=3,
+        )
         assert_same(tuple(p[i] for p in many.policy), one.policy, atol=1e-12, rtol=0)
 
 
@@ -144,7 +153,9 @@ def test_two_tensors_of_one_length_go_together() -> None:
 )
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_batch_of_games_is_one_by_one(game: str, field: str, values: list[float], solver: str) -> None:
-    smooth = {"temperature": 0.5} if solver in ("fictitious-play", "fixed-point") else {}  # greed breaks ties by rounding
+    smooth = (
+        {"temperature": 0.5} if solver in ("fictitious-play", "fixed-point") else {}
+    )  # greed breaks ties by rounding
     made = gs.make_solver(solver, **smooth)
     many = solve(small(game, **{field: torch.tensor(values, dtype=torch.float64)}), made, iterations=3)
     assert many.exploitability.shape == (2, 4)
@@ -226,7 +237,9 @@ def test_the_average_is_the_mean_of_the_iterates(name: str) -> None:
     assert Averaged(solver).measures == getattr(solver, "measures", {})
 
 
-@pytest.mark.parametrize(("iterations", "every", "rows"), [(6, 2, [0, 2, 4, 6]), (5, 2, [0, 2, 4, 5]), (0, 3, [0]), (2, 9, [0, 2])])
+@pytest.mark.parametrize(
+    ("iterations", "every", "rows"), [(6, 2, [0, 2, 4, 6]), (5, 2, [0, 2, 4, 5]), (0, 3, [0]), (2, 9, [0, 2])]
+)
 def test_every(iterations: int, every: int, rows: list[int]) -> None:
     result = solve(small(), gs.make_solver("fixed-point"), iterations=iterations, every=every)
     assert result.trace.iterations == rows
@@ -345,10 +358,14 @@ def test_statuses_are_advice_and_labels() -> None:
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in SOLVERS if inspect.isclass(getattr(catalog.find("solvers", n), "requires", None))])
+@pytest.mark.parametrize(
+    "name", [n for n in SOLVERS if inspect.isclass(getattr(catalog.find("solvers", n), "requires", None))]
+)
 def test_a_solver_that_needs_a_graphon_game_says_so(name: str) -> None:
     solver = gs.make_solver(name)
-    with pytest.raises(InvalidInput, match=f"game: got 'Pennies', expected a GraphonGame, which {type(solver).__name__} needs"):
+    with pytest.raises(
+        InvalidInput, match=f"game: got 'Pennies', expected a GraphonGame, which {type(solver).__name__} needs"
+    ):
         solve(Pennies(), solver)
 
 
@@ -386,7 +403,7 @@ def test_a_class_instead_of_an_instance() -> None:
 
 
 def test_things_that_are_no_game_or_solver() -> None:
-    with pytest.raises(InvalidInput, match="feedback is missing|start is missing"):
+    with pytest.raises(InvalidInput, match=r"feedback is missing|start is missing"):
         solve(object(), gs.make_solver("online-mirror-descent"))
     with pytest.raises(InvalidInput, match="solver: got 'int', expected an object with init"):
         solve(Pennies(), 3)
@@ -405,7 +422,7 @@ def test_metrics_must_have_the_shape_of_the_batch() -> None:
         def metrics(self, policy: Policy, temperature: float = 0.0) -> dict[str, Tensor]:
             return {"exploitability": self.exploitability(policy), "each": torch.zeros(2)}
 
-    with pytest.raises(InvalidInput, match="'each'.*the batch shape"):
+    with pytest.raises(InvalidInput, match=r"'each'.*the batch shape"):
         solve(Vector(), gs.make_solver("online-mirror-descent"))
 
 
@@ -425,7 +442,9 @@ def test_three_methods_are_a_game(game: type, solver: str) -> None:
 @pytest.mark.parametrize("game", [Pennies, Alone])
 def test_both_ways_of_writing_it_give_the_same(game: type) -> None:
     solver = gs.make_solver("policy-mirror-descent", feedback="noisy(0.2)")
-    assert_same(solve(game(), solver, iterations=5).policy, solve(Pennies(), solver, iterations=5).policy, atol=1e-14, rtol=0)
+    assert_same(
+        solve(game(), solver, iterations=5).policy, solve(Pennies(), solver, iterations=5).policy, atol=1e-14, rtol=0
+    )
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])
@@ -471,7 +490,9 @@ def test_hyper_parameters_of_a_game_that_takes_no_batch_are_refused() -> None:
 
 def test_a_user_module_that_imports_nothing_of_gamesim(tmp_path: Any) -> None:
     """In a fresh process, by `module:Class`, with the exact text a user would write."""
-    (tmp_path / "mine.py").write_text("import torch\nfrom torch import Tensor\n\n\n" + textwrap.dedent(inspect.getsource(Pennies)))
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import Tensor\n\n\n" + textwrap.dedent(inspect.getsource(Pennies))
+    )
     code = (
         "import sys, mine; assert not any(m.startswith('gamesim') for m in sys.modules);"
         "import gamesim as gs; gs.check_game(mine.Pennies());"
@@ -512,11 +533,17 @@ BROKEN_GAMES = {
     "feedback is a list": (broken(feedback=lambda s, p: list(p)), "expected a tuple like the policy"),
     "feedback is too short": (broken(feedback=lambda s, p: p[:1]), "expected a tuple like the policy"),
     "feedback has another shape": (broken(feedback=lambda s, p: (p[0][:1], p[1])), "the shape of the policy"),
-    "feedback has another dtype": (broken(feedback=lambda s, p: tuple(x.float() for x in p)), "the policy has torch.float64"),
+    "feedback has another dtype": (
+        broken(feedback=lambda s, p: tuple(x.float() for x in p)),
+        "the policy has torch.float64",
+    ),
     "feedback is nan": (broken(feedback=lambda s, p: tuple(x * math.nan for x in p)), "values must be finite"),
     "feedback is random": (broken(feedback=lambda s, p: tuple(torch.rand_like(x) for x in p)), "two calls differ"),
     "feedback changes the policy": (broken(feedback=_mutate), "feedback() changed the policy"),
-    "exploitability is negative": (broken(exploitability=lambda s, p: torch.tensor(-1.0)), "a best deviation never loses"),
+    "exploitability is negative": (
+        broken(exploitability=lambda s, p: torch.tensor(-1.0)),
+        "a best deviation never loses",
+    ),
     "exploitability is nan": (broken(exploitability=lambda s, p: math.nan), "exploitability: not finite"),
     "exploitability changes the policy": (broken(exploitability=_mutate_gap), "changed the policy it was given"),
 }
@@ -530,7 +557,10 @@ def test_check_game_says_what_is_wrong(case: str) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(("game", "words"), [(Alone(), "differs|batch"), (broken(exploitability=lambda s, p: torch.zeros(2, 2)), "batch shape")])
+@pytest.mark.parametrize(
+    ("game", "words"),
+    [(Alone(), "differs|batch"), (broken(exploitability=lambda s, p: torch.zeros(2, 2)), "batch shape")],
+)
 def test_check_batch_says_what_is_wrong(game: Any, words: str) -> None:
     with pytest.raises(AssertionError, match=words):
         check_batch(game)
@@ -566,7 +596,11 @@ class OwnGenerator(Solver):
     generator: ClassVar[torch.Generator] = torch.Generator()
 
     def step(self, t: int, game: Any, state: Any, generator: Any) -> Any:
-        return Played(tuple(torch.softmax(torch.randn(p.shape, generator=self.generator, dtype=p.dtype), -1) for p in state.policy))
+        return Played(
+            tuple(
+                torch.softmax(torch.randn(p.shape, generator=self.generator, dtype=p.dtype), -1) for p in state.policy
+            )
+        )
 
 
 class InPlace(Solver):
@@ -653,4 +687,7 @@ def test_every_solver_on_every_game(game: str, solver: str) -> None:
 @pytest.mark.parametrize("solver", NOISY)
 def test_every_noisy_solver(solver: str) -> None:
     check_solver(gs.make_solver(solver, feedback="noisy(0.5)"), small())
-    check_solver(gs.make_solver(solver, feedback="noisy(0.5)") if solver != "gmfg-ppo" else gs.make_solver(solver), small("graphon/beach"))
+    check_solver(
+        gs.make_solver(solver, feedback="noisy(0.5)") if solver != "gmfg-ppo" else gs.make_solver(solver),
+        small("graphon/beach"),
+    )

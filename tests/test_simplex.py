@@ -103,7 +103,9 @@ def test_proximal_is_the_maximiser_that_cvxpy_finds(eta: float, lam: float) -> N
     h = cvxpy.sum(cvxpy.entr(x))
     # KL(x || p) = -H(x) - <x, log p>
     objective = cvxpy.Maximize(eta * (q @ x + lam * h) + h + x @ np.log(p))
-    cvxpy.Problem(objective, [cvxpy.sum(x) == 1]).solve(solver=cvxpy.CLARABEL, tol_gap_abs=1e-13, tol_gap_rel=1e-13, tol_feas=1e-12)
+    cvxpy.Problem(objective, [cvxpy.sum(x) == 1]).solve(
+        solver=cvxpy.CLARABEL, tol_gap_abs=1e-13, tol_gap_rel=1e-13, tol_feas=1e-12
+    )
     ours = proximal(torch.tensor(p), torch.tensor(q), eta, lam).numpy()
     np.testing.assert_allclose(ours, x.value, atol=1e-5)
 

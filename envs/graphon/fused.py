@@ -9,38 +9,6 @@ from gamesim.kernels import rows
 
 
 @rows.reward
-def sis_reward(h, z, out, parameters):
-    """infection, recovery, reward_scale."""
-    scale = parameters[2]
-    out[0, 0] = 0.0
-    out[0, 1] = -0.5 * scale
-    out[1, 0] = -2.0 * scale
-    out[1, 1] = -2.5 * scale
-
-
-@rows.expect
-def sis_expect(h, value, z, out, parameters):
-    """infection, recovery, reward_scale."""
-    infection, recovery = parameters[0], parameters[1]
-    for k in range(z.shape[1]):
-        healthy, sick = value[0, k], value[1, k]
-        out[0, 0, k] = healthy + infection * z[1, k] * (sick - healthy)
-        out[0, 1, k] = healthy
-        out[1, 0, k] = out[1, 1, k] = sick + recovery * (healthy - sick)
-
-
-@rows.push
-def sis_push(h, mass, policy, z, out, parameters):
-    """infection, recovery, reward_scale."""
-    infection, recovery = parameters[0], parameters[1]
-    for k in range(z.shape[1]):
-        infected = mass[0, k] * policy[0, 0, k] * infection * z[1, k]
-        recovered = recovery * mass[1, k]
-        out[0, k] = mass[0, k] - infected + recovered
-        out[1, k] = mass[1, k] + infected - recovered
-
-
-@rows.reward
 def beach_reward(h, z, out, parameters):
     """crowd, comfort[s, a]."""
     states, actions, positions = out.shape

@@ -10,16 +10,17 @@ their public code. Zhang, Tan, Wang and Yang (arXiv 2310.17531) play it with rew
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from gamesim.envs.graphon import fused
+from gamesim.envs.contagion import Contagion
 from gamesim.games import GraphonGame
 from gamesim.kernels.rows import Rows
 from gamesim.parameters import Positive, Probability
-from gamesim.simplex import lift, total
+from gamesim.simplex import lift
 
 
 @final
@@ -42,25 +43,19 @@ class SIS(GraphonGame):
     def initial(self) -> Tensor:
         return torch.tensor([0.5, 0.5], **self.like)
 
-    def reward(self, h: int, z: Tensor) -> Tensor:
-        return lift(self.reward_scale, 3) * torch.tensor([[0.0, -0.5], [-2.0, -2.5]], **self.like)
+    @cached_property
+    def contagion(self) -> Contagion:
+        rewards = lift(self.reward_scale, 2) * torch.tensor([[0.0, -0.5], [-2.0, -2.5]], **self.like)
+        return Contagion(self.infection, self.recovery, rewards)
 
-    def infects(self, z: Tensor) -> Tensor:
-        """P(infected | susceptible, a, z): [..., k, a]."""
-        return lift(self.infection, 2) * z[..., 1:] * torch.tensor([1.0, 0.0], **self.like)
+    def reward(self, h: int, z: Tensor) -> Tensor:
+        return self.contagion.rewards.unsqueeze(-3)
 
     def expect(self, h: int, value: Tensor, z: Tensor) -> Tensor:
-        healthy, sick = value[..., :1], value[..., 1:]
-        susceptible = healthy + self.infects(z) * (sick - healthy)
-        infected = sick + lift(self.recovery, 2) * (healthy - sick)
-        return torch.stack([susceptible, infected.expand_as(susceptible)], -2)
+        return self.contagion.expect(value, z)
 
     def push(self, h: int, mass: Tensor, policy: Tensor, z: Tensor) -> Tensor:
-        healthy, sick = mass.unbind(-1)
-        infected = healthy * total(policy[..., 0, :] * self.infects(z))
-        recovered = lift(self.recovery, 1) * sick
-        return torch.stack([healthy - infected + recovered, sick + infected - recovered], -1)
+        return self.contagion.push(mass, policy, z)
 
     def rows(self) -> Rows:
-        parameters = (self.infection, self.recovery, self.reward_scale)
-        return Rows(reward=fused.sis_reward, expect=fused.sis_expect, push=fused.sis_push, parameters=parameters)
+        return self.contagion.rows()

@@ -29,10 +29,12 @@ from typing import Literal, NamedTuple, final
 import torch
 from torch import Tensor
 
+from gamesim.envs.mean_field import fused
 from gamesim.envs.mean_field.variants import fill
 from gamesim.errors import refuse
 from gamesim.games import GraphonGame
 from gamesim.graphons import ErdosRenyi, Graphon
+from gamesim.kernels.rows import Rows
 from gamesim.parameters import Count, Natural, Probability
 from gamesim.simplex import lift
 
@@ -107,9 +109,18 @@ class BeachBar(GraphonGame):
         return 1 - straight[:, None] / (self.places // 2)
 
     def reward(self, h: int, z: Tensor) -> Tensor:
-        charged = self.rules.charges_last or h + 1 < self.horizon
-        cost = torch.tensor([charged, 0.0, charged], **self.like) / self.places
-        return self.near - cost - (z + self.rules.epsilon).log()[..., None]
+        base = self.near - self.cost if h < self.charged else self.near
+        return base - (z + self.rules.epsilon).log()[..., None]
+
+    @cached_property
+    def charged(self) -> int:
+        """How many steps' moves cost."""
+        return self.horizon if self.rules.charges_last else self.horizon - 1
+
+    @cached_property
+    def cost(self) -> Tensor:
+        """What each move costs, [a]."""
+        return torch.tensor([1.0, 0.0, 1.0], **self.like) / self.places
 
     @cached_property
     def moves(self) -> Tensor:
@@ -127,3 +138,7 @@ class BeachBar(GraphonGame):
 
     def transition(self, h: int, z: Tensor) -> Tensor:
         return self.moves
+
+    def rows(self) -> Rows:
+        parameters = (self.rules.epsilon, self.charged, self.near, self.cost)
+        return Rows(reward=fused.shy_reward, parameters=parameters, transition=self.moves)

@@ -27,8 +27,10 @@ from torch import Tensor
 
 from gamesim.envs.mean_field.variants import fill
 from gamesim.errors import refuse
+from gamesim.envs.mean_field import fused
 from gamesim.games import GraphonGame, Policy
 from gamesim.graphons import ErdosRenyi, Graphon
+from gamesim.kernels.rows import Rows
 from gamesim.parameters import Count, Probability
 from gamesim.simplex import lift
 
@@ -91,9 +93,18 @@ class CrowdModelling(GraphonGame):
         return (1 - 2 / self.places * away).sum(-1, keepdim=True)
 
     def reward(self, h: int, z: Tensor) -> Tensor:
-        charged = self.layout == "open" and h + 1 < self.horizon
-        cost = torch.tensor([charged * (a != STAY) for a in range(5)], **self.like) / self.places
-        return self.near - cost - (z + EPSILON).log()[..., None]
+        base = self.near - self.cost if h < self.charged else self.near
+        return base - (z + EPSILON).log()[..., None]
+
+    @cached_property
+    def charged(self) -> int:
+        """How many steps' moves cost."""
+        return self.horizon - 1 if self.layout == "open" else 0
+
+    @cached_property
+    def cost(self) -> Tensor:
+        """What each move costs, [a]."""
+        return torch.tensor([float(a != STAY) for a in range(5)], **self.like) / self.places
 
     @cached_property
     def after(self) -> tuple[Tensor, Tensor]:
@@ -120,3 +131,6 @@ class CrowdModelling(GraphonGame):
 
     def transition(self, h: int, z: Tensor) -> Tensor:
         return self.moves
+
+    def rows(self) -> Rows:
+        return Rows(reward=fused.shy_reward, parameters=(EPSILON, self.charged, self.near, self.cost), transition=self.moves)

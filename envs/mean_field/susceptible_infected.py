@@ -11,13 +11,16 @@ Cui and Koeppl, "Approximately solving mean field games via entropy-regularized 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
+from gamesim.envs.contagion import Contagion
 from gamesim.games import GraphonGame
 from gamesim.graphons import ErdosRenyi, Graphon
+from gamesim.kernels.rows import Rows
 from gamesim.parameters import Count, Probability
 from gamesim.simplex import lift
 
@@ -47,21 +50,18 @@ class SusceptibleInfected(GraphonGame):
         sick = torch.as_tensor(lift(self.infected, 1), **self.like)
         return torch.stack([1 - sick, sick], -1)
 
-    def reward(self, h: int, z: Tensor) -> Tensor:
-        return torch.tensor([[0.0, -0.5], [-1.0, -1.5]], **self.like)
+    @cached_property
+    def contagion(self) -> Contagion:
+        return Contagion(self.infection, self.recovery, torch.tensor([[0.0, -0.5], [-1.0, -1.5]], **self.like))
 
-    def infects(self, z: Tensor) -> Tensor:
-        """P(infected | susceptible, a, z): [..., k, a]."""
-        return lift(self.infection, 2) * z[..., 1:] * torch.tensor([1.0, 0.0], **self.like)
+    def reward(self, h: int, z: Tensor) -> Tensor:
+        return self.contagion.rewards
 
     def expect(self, h: int, value: Tensor, z: Tensor) -> Tensor:
-        healthy, sick = value[..., :1], value[..., 1:]
-        susceptible = healthy + self.infects(z) * (sick - healthy)
-        recovering = sick + lift(self.recovery, 2) * (healthy - sick)
-        return torch.stack([susceptible, recovering.expand_as(susceptible)], -2)
+        return self.contagion.expect(value, z)
 
     def push(self, h: int, mass: Tensor, policy: Tensor, z: Tensor) -> Tensor:
-        healthy, sick = mass.unbind(-1)
-        caught = healthy * (policy[..., 0, :] * self.infects(z)).sum(-1)
-        recovered = lift(self.recovery, 1) * sick
-        return torch.stack([healthy - caught + recovered, sick + caught - recovered], -1)
+        return self.contagion.push(mass, policy, z)
+
+    def rows(self) -> Rows:
+        return self.contagion.rows()

@@ -11,7 +11,7 @@ from gamesim.errors import refuse
 from gamesim.graphons.grids import Grid, Rule, quadrature
 from gamesim.graphons.operators import Dense, Form, LowRank, Operator, PrefixSum, Step
 
-DENSE_UP_TO = 128  # positions: one small matrix product costs less than the several calls of a structured operator
+DENSE_UP_TO = 64  # positions: one small matrix product costs less than the several calls of a structured operator
 DENSE_LIMIT = 20_000  # positions: a dense operator beyond this is refused (3.2 GB)
 
 
@@ -36,9 +36,10 @@ class Graphon(ABC):
         >>> str(PowerLaw(a=0.3)), str(UniformAttachment())
         ('power-law(0.3)', 'uniform-attachment')
         """
-        known = dataclasses.is_dataclass(self) and self.kind != "custom"
-        given = [getattr(self, f.name) for f in dataclasses.fields(self)] if known else []  # type: ignore[arg-type]
-        return f"{self.kind}({', '.join(f'{x:g}' if isinstance(x, float) else str(x) for x in given)})" if given else self.kind
+        given = [getattr(self, f.name) for f in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
+        if not given or not all(isinstance(x, float) for x in given):
+            return self.kind
+        return f"{self.kind}({', '.join(f'{x:g}' for x in given)})"
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:

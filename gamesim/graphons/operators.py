@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -71,12 +72,17 @@ class PrefixSum(Operator):
     weights: Tensor
     form: ClassVar[str] = "prefix-sum"
 
-    def __call__(self, columns: Tensor) -> Tensor:
-        weighted = columns * self.weights[:, None]
+    @cached_property
+    def columns(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """rising, falling, rising w and falling w as columns [..., k, 1]."""
         rising, falling = self.rising[..., None], self.falling[..., None]
-        below = (weighted * rising).cumsum(-2)
-        above = (weighted * falling).flip(-2).cumsum(-2).flip(-2) - weighted * falling
-        return falling * below + rising * above
+        return rising, falling, rising * self.weights[:, None], falling * self.weights[:, None]
+
+    def __call__(self, columns: Tensor) -> Tensor:
+        rising, falling, rising_w, falling_w = self.columns
+        below = (columns * rising_w).cumsum(-2)
+        upto = (columns * falling_w).cumsum(-2)
+        return torch.addcmul(falling * below, rising, upto[..., -1:, :] - upto)
 
 
 @dataclass(frozen=True)
