@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gamesim.games import GraphonGame, Policy
-from gamesim.parameters import NonNegative, check
+from gamesim.parameters import Temperature, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Power, Share
 
@@ -40,7 +40,7 @@ class FictitiousPlay:
 
     averaging: Share = Power(1.0, 1.0, 2.0)
     """alpha: weight of the newest answer; power(1, 1, 2) is the plain average."""
-    temperature: NonNegative = 0.0
+    temperature: Temperature = 0.0
     """lam: weight of the entropy; above 0 the answers are smooth."""
     averaging_variant: Literal["self-consistent", "frozen"] = "self-consistent"
     """Whose aggregates move the answer: its own, or those of the average."""
@@ -63,4 +63,4 @@ class FictitiousPlay:
         answer = game.best_response(flow, self.temperature)
         moved = game.flow(answer, frozen=flow if self.averaging_variant == "frozen" else None)
         alpha = self.averaging(t)
-        return Average(torch.lerp(state.occupancy, moved[..., None] * answer[0], torch.as_tensor(alpha).to(flow)))
+        return Average(torch.lerp(state.occupancy, moved[..., None] * answer[0], alpha))

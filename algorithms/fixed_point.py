@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gamesim.games import GraphonGame
-from gamesim.parameters import NonNegative, check
+from gamesim.parameters import Temperature, check
 from gamesim.randomness import Stream
 from gamesim.simplex import soft_argmax
 from gamesim.states import Played
@@ -21,7 +21,7 @@ from gamesim.states import Played
 class FixedPoint:
     """Greedy or Boltzmann response to the last flow."""
 
-    temperature: NonNegative = 0.0
+    temperature: Temperature = 0.0
     """Boltzmann temperature on the unregularised optimal values; 0 is greedy."""
 
     requires: ClassVar[type] = GraphonGame

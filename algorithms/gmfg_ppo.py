@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gamesim.feedback import Exact, Feedback
 from gamesim.games import GraphonGame, Policy
-from gamesim.parameters import NonNegative, check
+from gamesim.parameters import Temperature, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Mixing, Share, StepSize
 from gamesim.simplex import explore_scores, mirror_step, per_state
@@ -47,7 +47,7 @@ class GMFGPPO:
 
     step_size: StepSize = Constant(1.0)
     """eta: how far the policy moves along the action values."""
-    temperature: NonNegative = 0.1
+    temperature: Temperature = 0.1
     """lam: weight of the entropy, in the game and in the step."""
     averaging: Share = Constant(0.3)
     """alpha: how much of the new flow enters the averaged one."""

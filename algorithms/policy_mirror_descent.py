@@ -4,7 +4,8 @@ Zhang, Tan, Wang and Yang, "Learning regularized monotone graphon mean-field gam
 Algorithm 1 (MonoGMFG-PMD) with exact values. One iteration, at every decision point:
 
     Q   = Q^{lam}(pi_t) in the game's own flow of pi_t
-    pi^ = argmax_p  eta_t / (1 - lam eta_t) (<Q, p> + lam H(p)) - KL(p || pi_t)  =  softmax((1 - lam eta_t) log pi_t + eta_t Q)
+    pi^ = argmax_p  eta_t / (1 - lam eta_t) (<Q, p> + lam H(p)) - KL(p || pi_t)
+        = softmax((1 - lam eta_t) log pi_t + eta_t Q)
     pi' = (1 - beta_t) pi^ + beta_t Unif
 
 which needs lam eta_t < 1. A step of GMFG-PPO with eta' is this step with eta = eta' / (1 + lam eta'). In a weakly
@@ -20,7 +21,7 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.feedback import Exact, Feedback
 from gamesim.games import Game
-from gamesim.parameters import NonNegative, check
+from gamesim.parameters import Temperature, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Mixing, StepSize
 from gamesim.simplex import explore_scores, mirror_step
@@ -33,7 +34,7 @@ class PolicyMirrorDescent:
 
     step_size: StepSize = Constant(0.5)
     """eta: how far the policy moves along the action values; temperature times step_size stays below 1."""
-    temperature: NonNegative = 0.1
+    temperature: Temperature = 0.1
     """lam: weight of the entropy."""
     mixing: Mixing = Constant(0.0)
     """beta: share of the uniform policy mixed in."""
@@ -45,7 +46,11 @@ class PolicyMirrorDescent:
         for t in (0, 1, 10, 1000):
             product = self.temperature * self.step_size(t)
             if bool((product >= 1).any() if isinstance(product, Tensor) else product >= 1):
-                raise refuse("step_size", self.step_size, f"temperature x step_size < 1 (at iteration {t} it is {product}); lower one of them, or use gmfg-ppo's proximal step")
+                raise refuse(
+                    "step_size",
+                    self.step_size,
+                    f"temperature x step_size < 1 (it is {product} at iteration {t}); lower one, or use gmfg-ppo",
+                )
 
     @property
     def measures(self) -> dict[str, Any]:

@@ -6,5 +6,8 @@ if __name__ != "gamesim.benchmarks":
 from gamesim.catalog import Table
 
 TABLE: Table = {
-    "graphon": ("gamesim.benchmarks.graphon:suite", "graphon games against plain loops, batches, MFGLib, and a million positions"),
+    "graphon": (
+        "gamesim.benchmarks.graphon:suite",
+        "graphon games against plain loops, batches, MFGLib, and a million positions",
+    ),
 }

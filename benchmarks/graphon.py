@@ -4,7 +4,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
@@ -91,14 +90,21 @@ def batch_of_games() -> Row:
     solver = GMFGPPO()
     with fused(False):
         seconds = interleaved({"batch": stepper(batch, solver, 3), "alone": stepper(alone, solver, 3)})
-    return row("batch/100-games", seconds["batch"] / count / 3, seconds["alone"] / 3, 6.0, "GMFG-PPO, seconds per game and iteration, torch alone")
+    return row(
+        "batch/100-games",
+        seconds["batch"] / count / 3,
+        seconds["alone"] / 3,
+        6.0,
+        "GMFG-PPO, seconds per game and iteration, torch alone",
+    )
 
 
 def fused_against_torch() -> Iterator[Row]:
     """A GMFG-PPO iteration with the fused kernels against the same in plain torch."""
     solver = GMFGPPO()
     games: dict[str, GraphonGame] = {
-        "sis-11": SIS(positions=11), "sis-101": SIS(positions=101), "sis-1000-rank": SIS(positions=1000, graphon=Exponential(3.0)),
+        "sis-11": SIS(positions=11), "sis-101": SIS(positions=101),
+        "sis-1000-rank": SIS(positions=1000, graphon=Exponential(3.0)),
         "beach-10": Beach(positions=10), "beach-100": Beach(positions=100),
     }  # fmt: skip
     peak = gemm_rate()
@@ -109,7 +115,13 @@ def fused_against_torch() -> Iterator[Row]:
         flops = arithmetic(game)
         limit = flops / peak
         ours = seconds["fused"] / 10
-        yield row(f"fused/{name}", ours, seconds["torch"] / 10, None, f"{flops / 1e6:.1f} Mflop: {ours / limit:.1f} times the arithmetic limit at {peak / 1e9:.0f} GF/s")
+        yield row(
+            f"fused/{name}",
+            ours,
+            seconds["torch"] / 10,
+            None,
+            f"{flops / 1e6:.1f} Mflop: {ours / limit:.1f} times the arithmetic limit at {peak / 1e9:.0f} GF/s",
+        )
 
 
 def _with(on: bool, call: Callable[[], None]) -> Callable[[], None]:
@@ -144,7 +156,9 @@ def against_mfglib() -> Row:
     game = make("mean-field/beach-bar", variant="mfglib", places=100, horizon=16)
     solver = OnlineMirrorDescent(Constant(0.1))
     stream, state = Stream(0), solver.init(game)
-    seconds = interleaved({"ours": repeated(lambda: solver.step(0, game, state, stream), 5), "peer": repeated(mfglib_step(100, 15), 5)})
+    seconds = interleaved(
+        {"ours": repeated(lambda: solver.step(0, game, state, stream), 5), "peer": repeated(mfglib_step(100, 15), 5)}
+    )
     return row(id, seconds["ours"] / 5, seconds["peer"] / 5, 5.0, "one OMD step, float64 against its float32")
 
 
@@ -161,7 +175,8 @@ for k in (10_000, 1_000_000):
     game = SIS(positions=k, graphon=Exponential(3.0), operator="low-rank")
     started = time.perf_counter()
     result = solve(game, GMFGPPO(), iterations=10, every=10)
-    found[k] = {"seconds": time.perf_counter() - started, "exploitability": float(result.exploitability[0, -1]), "rank": game.operators[0].left.shape[-1]}
+    gap, rank = float(result.exploitability[0, -1]), game.operators[0].left.shape[-1]
+    found[k] = {"seconds": time.perf_counter() - started, "exploitability": gap, "rank": rank}
     del result, game
 found["gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 print(json.dumps(found))
@@ -170,14 +185,25 @@ print(json.dumps(found))
 
 def million_positions() -> Iterator[Row]:
     """Ten iterations of SIS with 10^6 positions, in a process of its own so that its memory can be told."""
-    started = time.perf_counter()
     asked = subprocess.run([sys.executable, "-c", MILLION], capture_output=True, text=True, timeout=1800, check=False)
     if asked.returncode:
-        yield row("million/memory", math.inf, None, None, "failed: " + asked.stderr.strip().rpartition("\n")[2]) | {"ours": 0.0, "holds": False}
+        yield row("million/memory", math.inf, None, None, "failed: " + asked.stderr.strip().rpartition("\n")[2]) | {
+            "ours": 0.0,
+            "holds": False,
+        }
         return
     found = json.loads(asked.stdout)
     big, small = found["1000000"], found["10000"]
     difference = abs(big["exploitability"] - small["exploitability"])
-    note = f"SIS, 10^6 positions, horizon 50, exp graphon at rank {big['rank']}, ten iterations in {big['seconds']:.1f} s ({time.perf_counter() - started:.0f} s in all)"
+    note = (
+        f"SIS, 10^6 positions, horizon 50, exp graphon at rank {big['rank']}, ten iterations in {big['seconds']:.0f} s"
+    )
     yield row("million/gigabytes", found["gigabytes"], 16.0, 1.0, f"peak memory against 16 GB; {note}")
-    yield row("million/exploitability", difference, 1e-6, 1.0, f"difference from 10^4 positions against 1e-6; {note}", ratio=1e-6 / max(difference, 1e-300))
+    yield row(
+        "million/exploitability",
+        difference,
+        1e-6,
+        1.0,
+        f"difference from 10^4 positions against 1e-6; {note}",
+        ratio=1e-6 / max(difference, 1e-300),
+    )

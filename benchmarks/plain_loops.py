@@ -1,4 +1,4 @@
-"""A plain twin of the way public code iterates on SIS: a quadrature by closures for each (step, position, state, action).
+"""A plain twin of the way public code iterates on SIS: a quadrature for each (step, position, state, action).
 
 Cui and Koeppl's code (ICLR 2022) takes an arbitrary integrand, so the neighbourhood of a position is a closure over the
 graphon, called for each pair of positions and each state under the integral, for each action and step: once in the
@@ -72,7 +72,10 @@ def forward(w: W, alphas: Any, policy: Any) -> Any:
         moved = []
         for k, alpha in enumerate(alphas):
             matrix = np.sum(
-                [np.array([policy[k][h][s][a] * transition(w, alphas, laws, (alpha, s), a) for s in STATES]) for a in ACTIONS],
+                [
+                    np.array([policy[k][h][s][a] * transition(w, alphas, laws, (alpha, s), a) for s in STATES])
+                    for a in ACTIONS
+                ],
                 axis=0,
             )
             moved.append(laws[k] @ matrix)

@@ -1,4 +1,4 @@
-"""Experiments: one file for each reproduced figure or claim. One line in TABLE makes it known to `gamesim reproduce`."""
+"""Experiments: a file for each figure or claim. A line in TABLE makes it known to `gamesim reproduce`."""
 
 if __name__ != "gamesim.experiments":
     raise ImportError("this folder is the package gamesim.experiments: write `gamesim reproduce NAME`")

@@ -72,7 +72,14 @@ class GraphonMonotone:
                 gap = result.regularized_exploitability[0].tolist()
                 claims += judge_run(f"{name}-{label.replace(' ', '-')}", f"{name}, {label}", gap, seen.found)
                 rows += [
-                    {"study": "linear", "game": name, "graphon": label, "iteration": t, "exploitability": e, "distance": d}
+                    {
+                        "study": "linear",
+                        "game": name,
+                        "graphon": label,
+                        "iteration": t,
+                        "exploitability": e,
+                        "distance": d,
+                    }
                     for t, (e, d) in enumerate(zip(gap, seen.found, strict=True))
                 ]
                 curves_e.append(Curve(f"{name}, {label}", range(101), gap, dashed=name != "beach"))
@@ -81,7 +88,14 @@ class GraphonMonotone:
         panels = [
             Panel("Regularized exploitability", "iteration", "regularized exploitability", curves_e),
             Panel("Distance to the equilibrium", "iteration", "D(policy, equilibrium)", curves_d),
-            Panel("Mean of the iterates, step T^(-1/2)", "T", "D(mean policy, equilibrium)", rate_curves, log_x=True, theory={"theory: T^(-1/2)": -0.5}),
+            Panel(
+                "Mean of the iterates, step T^(-1/2)",
+                "T",
+                "D(mean policy, equilibrium)",
+                rate_curves,
+                log_x=True,
+                theory={"theory: T^(-1/2)": -0.5},
+            ),
         ]
         one_step = [one_step_inequality(label, graphon) for label, graphon in GRAPHONS.items()]
         return Study([*claims, *one_step, *rates], [Chart("monotone", panels)], [*rows, *rate_rows])
@@ -96,17 +110,18 @@ def judge_run(id: str, words: str, gap: list[float], distance: list[float]) -> l
     rates = np.diff(decay)
     low, high = np.percentile(rates, (2.5, 97.5))
     return [
-        at_most(f"{id}-precision", f"{words}: regularized exploitability below 1e-12 within 100 iterations", min(gap), 1e-12),
+        at_most(f"{id}-precision", f"{words}: regularized exploitability < 1e-12 in 100 iterations", min(gap), 1e-12),
         at_most(
             f"{id}-linear",
-            f"{words}: log D falls by at least -log(1 - lam eta) = {-np.log(1 - TEMPERATURE * STEP):.3f} per iteration (95% of the iterations)",
+            f"{words}: log D falls by at least -log(1 - lam eta) = {-np.log(1 - TEMPERATURE * STEP):.3f} per iteration "
+            "(95% of the iterations)",
             float(np.mean(rates)), float(np.log(1 - TEMPERATURE * STEP)), (float(low), float(high)),
         ),
     ]  # fmt: skip
 
 
 def one_step_inequality(label: str, graphon: Graphon) -> Claim:
-    """D_{t+1} <= (1 - lam eta) D_t - lam eta Drev_t + (eta^2 / 8) E_{mu*} sum_h span(Q - lam log pi)^2, at every step."""
+    """D_{t+1} <= (1 - lam eta) D_t - lam eta Drev_t + eta^2 / 8 E_{mu*} sum_h span(Q - lam log pi)^2, at each step."""
     game = Beach(graphon=graphon, horizon=15, crowd=8.0, positions=30)
     best = equilibrium(game)
     best_flow = game.flow(best)
@@ -122,7 +137,9 @@ def one_step_inequality(label: str, graphon: Graphon) -> Claim:
         after = policy_distance(game, best, state.policy, best_flow)
         bound = (1 - TEMPERATURE * STEP) * now - TEMPERATURE * STEP * reverse + slack
         worst = max(worst, float(after / bound)) if float(bound) > 1e-12 else worst
-    statement = f"beach, {label}: the one-step inequality of the proof holds at each of 40 iterations (largest left over right)"
+    statement = (
+        f"beach, {label}: the one-step inequality of the proof holds at each of 40 iterations (largest left over right)"
+    )
     return at_most(f"one-step-{label.replace(' ', '-')}", statement, worst, 1.0)
 
 
@@ -139,12 +156,19 @@ def averaged_rate(scale: Scale, say: Callable[[str], None]) -> tuple[list[Claim]
             solver = PolicyMirrorDescent(Constant(0.9 * T**-0.5), TEMPERATURE, mixing=Constant(1 / T))
             result = solve(game, solver, iterations=T, every=T, average=True)
             distances.append(float(policy_distance(game, best, result.policy, flow)))
-            rows.append({"study": "averaged", "game": "beach", "graphon": label, "iteration": T, "exploitability": float(result.regularized_exploitability[0, -1]), "distance": distances[-1]})
+            rows.append(
+                {
+                    "study": "averaged",
+                    "game": "beach",
+                    "graphon": label,
+                    "iteration": T,
+                    "exploitability": float(result.regularized_exploitability[0, -1]),
+                    "distance": distances[-1],
+                }
+            )
         say(f"  averaged rate, {label}: D = {distances[-1]:.3g} at T = {lengths[-1]}")
         fit = fit_slope(lengths, distances)
         statement = f"beach, {label}: D of the mean policy falls at least like T^(-1/2) with steps T^(-1/2), mixing 1/T"
         claims.append(at_most(f"averaged-rate-{label.replace(' ', '-')}", statement, fit.value, -0.5, fit.interval))
         curves.append(Curve(f"{label}: slope {fit.value:.2f}", lengths, distances, dots=True))
     return claims, rows, curves
-
-

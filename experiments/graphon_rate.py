@@ -5,7 +5,7 @@ averaging T^(-2/3), mixing 1/T and a constant step size, under a contraction con
 
     D(mean_t pi_t, pi*) + d(mean_t mubar_t, mu*) = O~(T^(-1/3)),
 
-where Xie et al. (ICML 2021) had T^(-1/5). One run for each T; the game is SIS with reward scale 5, exp graphon, lam = 1.
+where Xie et al. (ICML 2021) had T^(-1/5). One run for each T, on SIS with reward scale 5, exp graphon, lam = 1.
 """
 
 from collections.abc import Callable
@@ -46,8 +46,17 @@ class GraphonRate:
                 metrics.append(float(D + d))
                 gaps.append(float(result.regularized_exploitability[0, -1]))
                 lasts.append(float(game.exploitability(result.state.inner.policy, 1.0)))
-                rows.append({"variant": variant, "T": T, "policy_distance": float(D), "flow_distance": float(d), "exploitability_of_mean": gaps[-1], "exploitability_of_last": lasts[-1]})
-                say(f"  {variant}, T = {T}: D + d = {metrics[-1]:.4g}, exploitability {gaps[-1]:.3g}, of the last iterate {lasts[-1]:.3g}")
+                rows.append(
+                    {
+                        "variant": variant,
+                        "T": T,
+                        "policy_distance": float(D),
+                        "flow_distance": float(d),
+                        "exploitability_of_mean": gaps[-1],
+                        "exploitability_of_last": lasts[-1],
+                    }
+                )
+                say(f"  {variant}, T = {T}: D + d = {metrics[-1]:.4g}, gap {gaps[-1]:.3g}, last {lasts[-1]:.3g}")
             fit = fit_slope(LENGTHS, metrics)
             statement = f"{variant} averaging: D + d falls at least like T^(-1/3) for T = {LENGTHS[0]}..{LENGTHS[-1]}"
             claims.append(at_most(f"rate-{variant}", statement, fit.value, -1 / 3, fit.interval))
@@ -55,8 +64,19 @@ class GraphonRate:
             gap_curves.append(Curve(f"{variant}, mean of iterates", LENGTHS, gaps, dots=True))
             gap_curves.append(Curve(f"{variant}, last iterate", LENGTHS, lasts, dots=True, dashed=True))
         panels = [
-            Panel("The theory's distance", "T", "D + d", metric_curves, log_x=True, theory={"T^(-1/3)": -1 / 3, "T^(-1/5), Xie et al.": -1 / 5}),
+            Panel(
+                "The theory's distance",
+                "T",
+                "D + d",
+                metric_curves,
+                log_x=True,
+                theory={"T^(-1/3)": -1 / 3, "T^(-1/5), Xie et al.": -1 / 5},
+            ),
             Panel("Exploitability beside it", "T", "regularized exploitability", gap_curves, log_x=True),
         ]
-        notes = f"The equilibrium was computed to a regularized exploitability of {float(exact.regularized_exploitability[0, -1]):.1e}. The interval joins the regression's 95% and the slopes of every window of at least four T."
+        left = float(exact.regularized_exploitability[0, -1])
+        notes = (
+            f"The equilibrium was computed to a regularized exploitability of {left:.1e}. The interval joins the "
+            "regression's 95% and the slopes of every window of at least four T."
+        )
         return Study(claims, [Chart("rate", panels)], rows, notes)

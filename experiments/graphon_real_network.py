@@ -39,11 +39,26 @@ class GraphonRealNetwork:
             game = epidemic(network)
             result = solve(game, solver, iterations=iterations, every=iterations)
             gap = float(result.regularized_exploitability[0, -1])
-            claims.append(at_most(f"{network}-solved", f"{network}: regularized exploitability below 1e-8 after {iterations} iterations", gap, 1e-8))
+            claims.append(
+                at_most(
+                    f"{network}-solved",
+                    f"{network}: regularized exploitability below 1e-8 after {iterations} iterations",
+                    gap,
+                    1e-8,
+                )
+            )
             stays = (game.flow(result.policy)[..., None] * result.policy[0])[..., 1].sum(-1).mean(0)
             degree = game.degrees[0][:, 0] * len(game.grid)
             rank, interval = rank_correlation(degree.numpy(), stays.numpy())
-            claims.append(at_least(f"{network}-hubs", f"{network}: the better connected stay in more often (rank correlation of degree and staying in at least 0.5)", rank, 0.5, interval))
+            claims.append(
+                at_least(
+                    f"{network}-hubs",
+                    f"{network}: the better connected stay in more often (rank correlation at least 0.5)",
+                    rank,
+                    0.5,
+                    interval,
+                )
+            )
             who.append(Curve(network, *by_degree(degree.numpy(), stays.numpy()), dots=True))
             nodes, sizes, gaps = len(game.grid), [1, 2, 4, 8, 16, 32], []
             for blocks in sizes:
@@ -51,13 +66,28 @@ class GraphonRealNetwork:
                 learned = solve(coarse, solver, iterations=iterations, every=iterations).policy
                 carried = carry(coarse, learned[0], nodes)
                 gaps.append(float(game.exploitability((carried,), TEMPERATURE)))
-                rows.append({"network": network, "nodes": nodes, "blocks": blocks, "regularized_exploitability": gaps[-1]})
+                rows.append(
+                    {"network": network, "nodes": nodes, "blocks": blocks, "regularized_exploitability": gaps[-1]}
+                )
             rows.append({"network": network, "nodes": nodes, "blocks": nodes, "regularized_exploitability": gap})
             say(f"  {network}: cost of 1..32 blocks " + ", ".join(f"{g:.3g}" for g in gaps))
             cost.append(Curve(network, sizes, gaps, dots=True))
-            claims.append(at_most(f"{network}-blocks", f"{network}: 8 blocks cost at most a third of what 1 block (Erdos-Renyi) costs", gaps[3] / gaps[0], 1 / 3))
+            claims.append(
+                at_most(
+                    f"{network}-blocks",
+                    f"{network}: 8 blocks cost at most a third of what 1 block (Erdos-Renyi) costs",
+                    gaps[3] / gaps[0],
+                    1 / 3,
+                )
+            )
         panels = [
-            Panel("What a coarse model costs", "blocks of the model", "regularized exploitability in the true game", cost, log_x=True),
+            Panel(
+                "What a coarse model costs",
+                "blocks of the model",
+                "regularized exploitability in the true game",
+                cost,
+                log_x=True,
+            ),
             Panel("Who stays in", "degree", "probability to stay in, mean over the game", who, log_y=False),
         ]
         return Study(claims, [Chart("real-network", panels)], rows)

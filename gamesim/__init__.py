@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gamesim.making import make, make_solver
     from gamesim.errors import InvalidInput
     from gamesim.figures import draw
     from gamesim.games import Game, GraphonGame, Policy
     from gamesim.games.game import exploitability
     from gamesim.loop import Observer, Result, Solver, Status, solve
+    from gamesim.making import make, make_solver
     from gamesim.records import Record
     from gamesim.schedules import Constant, Geometric, Power
     from gamesim.testing import check_game, check_solver
@@ -46,7 +46,7 @@ _HOMES = {
     "check_solver": "gamesim.testing",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -64,7 +64,9 @@ def load(path: str, field: str = "class") -> Any:
     except Exception as error:
         if module.partition(".")[0] == "gamesim":
             raise
-        raise InvalidInput(f"{field}: importing {module!r} of {path!r} failed ({type(error).__name__}: {error}); mend the module") from error
+        raise InvalidInput(
+            f"{field}: importing {module!r} of {path!r} failed ({type(error).__name__}: {error}); mend the module"
+        ) from error
     if not hasattr(found, name):
         raise unknown(f"{field} in {module}", name, [n for n in vars(found) if not n.startswith("_")])
     return getattr(found, name)

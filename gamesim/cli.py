@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 the run diverged or a claim, check or bar fails, 2 bad inp
 import hashlib
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +37,11 @@ class Suggesting(click.Group):
             raise SystemExit(0) from None
 
 
-@click.group(cls=Suggesting, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Suggesting,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(gamesim.__version__, prog_name="gamesim")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -111,25 +114,40 @@ def _find_any(name: str) -> tuple[str, Any]:
             return kind, catalog.find(kind, name)
     if ":" in name:
         _here_on_path()
-        return "games", catalog.find("games", name)
+        found = catalog.find("games", name)
+        return ("solvers" if hasattr(found, "step") and hasattr(found, "init") else "games"), found
     raise unknown("id", name, [n for kind in KINDS for n in catalog.entries(kind)])
 
 
 @cli.command()
 @click.argument("game")
 @click.argument("solver")
-@click.option("-g", "game_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the game; may be repeated.")
-@click.option("-s", "solver_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the solver; may be repeated.")
+@click.option(
+    "-g", "game_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the game; may be repeated."
+)
+@click.option(
+    "-s", "solver_options", multiple=True, metavar="NAME=VALUE", help="A parameter of the solver; may be repeated."
+)
 @click.option("--iterations", type=click.IntRange(0), default=100, show_default=True, help="Iterations of the solver.")
 @click.option("--tolerance", type=float, help="Stop when the (regularized) exploitability is at most this.")
-@click.option("--seeds", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Independent seeds, run as one batch.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Independent seeds, run as one batch."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
 @click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each so many iterations.")
 @click.option("--average", is_flag=True, help="Report the mean of the iterates instead of the last one.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads; results are bit-identical at a fixed number.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    default=1,
+    show_default=True,
+    help="Threads; results are bit-identical at a fixed number.",
+)
 @click.option("--fused/--no-fused", default=True, show_default=True, help="Allow fused CPU kernels.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder, absent or empty  [default: runs/GAME-SOLVER-HASH]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The run's folder, absent or empty  [default: runs/GAME-SOLVER-HASH]"
+)
 @click.option("--name", help="The run's folder under runs/, instead of --out.")
 @click.option("--resume", is_flag=True, help="Continue the run in that folder, bit for bit.")
 @JSON
@@ -137,7 +155,8 @@ def run(game: str, solver: str, **options: Any) -> None:
     """Solve GAME with SOLVER, show the exploitability falling, and leave a run with its figure on disk.
 
     \b
-    gamesim run graphon/sis gmfg-ppo -g graphon=power-law -g graphon.a=0.3 -g normalize=true -s "step_size=power(1, 0.5)"
+    gamesim run graphon/sis gmfg-ppo -g graphon=power-law -g graphon.a=0.3 -g normalize=true
+    gamesim run graphon/sis policy-mirror-descent -s "step_size=power(1, 0.5)" --seeds 3
     gamesim run graphon/sis gmfg-ppo -g graph=karate-club -g normalize=true --iterations 200 --tolerance 1e-8
     gamesim run mymodule:MyGame online-mirror-descent
     """
@@ -162,35 +181,41 @@ def _run(
 
     from gamesim.kernels import fused as fused_kernels
     from gamesim.loop import Status, solve
-    from gamesim.parameters import build, plain
-    from gamesim.progress import Progress
-    from gamesim.records import Record, summarize
+    from gamesim.parameters import build
+    from gamesim.progress import Progress, announced
+    from gamesim.records import Record, settings
+    from gamesim.signals import Interrupted, Signals
 
+    if device != "cpu" and "device" not in getattr(game_class, "__dataclass_fields__", {}):
+        raise refuse("device", device, f"cpu: {game_id} has no parameter `device`")
     if device != "cpu":
         given_game.setdefault("device", device)
     game = build(game_class, given_game, what=game_id)
     solver = build(solver_class, given_solver, what=solver_id)
-    config = {
-        "game": {"id": game_id, "given": given_game, "parameters": plain(game)},
-        "solver": {"id": solver_id, "given": given_solver, "parameters": plain(solver)},
-        "iterations": iterations, "tolerance": tolerance, "seeds": seeds, "seed": seed, "every": every,
-        "average": average, "device": device, "threads": threads, "fused": fused, "command": shlex.join(["gamesim", *sys.argv[1:]]),
-    }  # fmt: skip
+    config = settings(
+        game, solver, ids=(game_id, solver_id), given=(given_game, given_solver), iterations=iterations,
+        tolerance=tolerance, seeds=seeds, seed=seed, every=every, average=average, threads=threads, fused=fused,
+        command=shlex.join(["gamesim", *sys.argv[1:]]),
+    )  # fmt: skip
     folder = out or Path("runs") / (name or _run_name(config))
     signals = Signals()
     record = Record(folder, config, resume=resume)
-    observers = [record, signals] if as_json else [record, signals, Progress()]
     try:
         with signals, fused_kernels(fused):
+            with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
+                getattr(game, "prepare", lambda: None)()
             result = solve(
-                game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds, seed=seed,
-                every=every, average=average, observers=observers, resume=record.snapshot,
+                game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
+                seed=seed, every=every, average=average, resume=record.snapshot,
+                observers=[record, signals, *([] if as_json else [Progress()])],
             )  # fmt: skip
-            summary = summarize(folder, game_id, solver_id, result.status, result.iterations, result.trace, result.seconds)
             figures = _draw(folder)
-            record.finish(summary)
-    except BaseException:
+            summary = record.finish(result)
+    except BaseException as stop:
         record.abandon()
+        if isinstance(stop, Interrupted):
+            click.echo("stopped at once; the last checkpoint stays, --resume continues from it", err=True)
+            return 128 + int(stop.args[0])
         raise
     if as_json:
         _print_json(summary)
@@ -205,42 +230,6 @@ def _draw(folder: Path) -> list[Path]:
     from gamesim.figures import draw, save
 
     return save(draw(folder), folder / "figures", "convergence")
-
-
-class Signals:
-    """SIGINT and SIGTERM end the run after the iteration under way; a second one ends it at once."""
-
-    def __init__(self) -> None:
-        self.caught = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._catch)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _catch(self, number: int, _: object) -> None:
-        if self.caught:
-            raise Interrupted(number)
-        self.caught = number
-        click.echo("\nfinishing this iteration and writing the run; again to stop at once", err=True)
-
-    def begin(self, run: Any) -> None: ...
-    def measured(self, run: Any) -> Any: ...
-    def end(self, run: Any) -> None: ...
-
-    def iterated(self, run: Any) -> Any:
-        from gamesim.loop import Status
-
-        return Status.INTERRUPTED if self.caught else None
-
-
-class Interrupted(BaseException):
-    """A second signal: stop at once; what was last saved stays."""
 
 
 def _run_name(config: dict[str, Any]) -> str:
@@ -295,7 +284,9 @@ def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{summary['game']} · {summary['solver']} · {summary['iterations']} iterations", title_justify="left")
+    table = Table(
+        title=f"{summary['game']} · {summary['solver']} · {summary['iterations']} iterations", title_justify="left"
+    )
     for heading in ("metric", "first", "last", "best"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for metric, row in summary["metrics"].items():
@@ -309,11 +300,23 @@ def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
 
 @cli.command()
 @click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
-@click.option("--scale", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="quick: minutes; full: what the claim is about.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder for the report, data and figures.")
+@click.option(
+    "--scale",
+    type=click.Choice(["quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="quick: minutes; full: what the claim is about.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder for the report, data and figures.",
+)
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads.")
 @JSON
-def reproduce(experiments: tuple[str, ...], scale: str, out: Path, threads: int, as_json: bool) -> None:
+def reproduce(experiments: tuple[str, ...], scale: Any, out: Path, threads: int, as_json: bool) -> None:
     """Run experiments and judge their claims: holds, fails or undecided, with statistics, figures and report.html.
 
     Example: gamesim reproduce graphon-monotone graphon-rate --scale quick
@@ -331,7 +334,10 @@ def reproduce(experiments: tuple[str, ...], scale: str, out: Path, threads: int,
         for result in results:
             for claim in result["claims"]:
                 interval = claim["interval"] and f" [{claim['interval'][0]:.4g}, {claim['interval'][1]:.4g}]"
-                click.echo(f"{claim['verdict'].upper():<10} {result['experiment']}/{claim['id']}: {claim['statement']} ({claim['statistic']:.4g}{interval or ''})")
+                click.echo(
+                    f"{claim['verdict'].upper():<10} {result['experiment']}/{claim['id']}: {claim['statement']} "
+                    f"({claim['statistic']:.4g}{interval or ''})"
+                )
         click.echo(f"report  {out / 'report.html'}")
     raise SystemExit(int(any(c["verdict"] == "fails" for r in results for c in r["claims"])))
 
@@ -339,7 +345,11 @@ def reproduce(experiments: tuple[str, ...], scale: str, out: Path, threads: int,
 @cli.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--metric", help="Which metric to compare  [default: exploitability]")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the figure  [default: RUN/figures, or figures for several runs]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the figure  [default: RUN/figures, or figures for several runs]",
+)
 @JSON
 def draw(runs: tuple[Path, ...], metric: str | None, out: Path | None, as_json: bool) -> None:
     """Figures from runs on disk, without running anything; several runs go into one picture.
@@ -376,8 +386,12 @@ def bench(suite: str | None, as_json: bool) -> None:
         for row in catalog.load(table[name][0])():
             rows.append(row)
             if not as_json:
-                bar = "-" if row["bar"] is None else f"{row['bar']:g}"
-                click.echo(f"{row['id']:<40} ours {row['ours']:.4g}  peer {_or_dash(row['peer'])}  ratio {_or_dash(row['ratio'])}  bar {bar}  {'holds' if row['holds'] else 'misses' if row['holds'] is False else 'info'}  {row['note']}")
+                bar = _or_dash(row["bar"])
+                verdict = {True: "holds", False: "misses", None: "-"}[row["holds"]]
+                click.echo(
+                    f"{row['id']:<34} ours {_or_dash(row['ours'])}  peer {_or_dash(row['peer'])}  "
+                    f"ratio {_or_dash(row['ratio'])}  bar {bar}  {verdict}  {row['note']}"
+                )
     if as_json:
         _print_json(rows)
     raise SystemExit(int(any(row["holds"] is False for row in rows)))
@@ -406,7 +420,11 @@ def doctor(as_json: bool) -> None:
         click.echo(f"  {'processors':<14} {report['processors']}")
         for problem in report["problems"]:
             click.echo(f"  fix: {problem['problem']} -> {problem['fix']}")
-        click.echo("everything that gamesim needs is here" if report["healthy"] else "something is missing; see the lines marked 'fix'")
+        click.echo(
+            "everything that gamesim needs is here"
+            if report["healthy"]
+            else "something is missing; see the lines marked 'fix'"
+        )
     raise SystemExit(0 if report["healthy"] else 1)
 
 
@@ -422,10 +440,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return leave.exit_code
     except click.ClickException as error:
         return _refused(error.format_message(), 2)
-    except Interrupted as stop:
-        number = stop.args[0]
-        click.echo("stopped at once; the last checkpoint stays, --resume continues from it", err=True)
-        return 128 + int(number)
     except KeyboardInterrupt:
         return 130
     except SystemExit as leave:

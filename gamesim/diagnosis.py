@@ -6,8 +6,15 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-REQUIRED = ("torch", "numpy", "scipy", "gymnasium", "pettingzoo", "cvxpy", "matplotlib", "click", "rich", "safetensors", "threadpoolctl", "networkx", "numba")  # fmt: skip
-OPTIONAL = {"pandas": "pip install 'gamesim[data]'", "open_spiel": "pip install 'gamesim[peers]'", "mfglib": "pip install --no-deps mfglib"}
+REQUIRED = (
+    "torch", "numpy", "scipy", "gymnasium", "pettingzoo", "cvxpy", "matplotlib", "click", "rich", "safetensors",
+    "threadpoolctl", "networkx", "numba",
+)  # fmt: skip
+OPTIONAL = {
+    "pandas": "pip install 'gamesim[data]'",
+    "open_spiel": "pip install 'gamesim[peers]'",
+    "mfglib": "pip install --no-deps mfglib",
+}
 PROBE = """
 import torch
 print("cpu")
@@ -17,7 +24,7 @@ for i in range(torch.cuda.device_count()):
 
 
 def diagnose() -> dict[str, Any]:
-    """versions, devices (asked in a subprocess: a broken driver cannot hurt us), processors, problems with their fixes."""
+    """Versions, devices (asked in a subprocess: a broken driver cannot hurt us), processors, problems and fixes."""
     versions: dict[str, str | None] = {"python": sys.version.split()[0], "gamesim": _version("gamesim")}
     problems = []
     for name in REQUIRED:
@@ -33,7 +40,13 @@ def diagnose() -> dict[str, Any]:
         problems.append({"problem": "torch cannot be imported", "fix": "pip install --force-reinstall torch"})
     healthy = bool(devices) and all(versions[name] for name in REQUIRED)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"healthy": healthy, "versions": versions, "devices": devices, "processors": processors, "problems": problems}
+    return {
+        "healthy": healthy,
+        "versions": versions,
+        "devices": devices,
+        "processors": processors,
+        "problems": problems,
+    }
 
 
 def _version(name: str) -> str | None:

@@ -24,7 +24,9 @@ def refuse(field: str, value: object, wanted: str) -> InvalidInput:
     """
     shown = repr(value) if isinstance(value, str) else str(value)
     shown = " ".join(shown.split())
-    return InvalidInput(f"{field}: got {shown if len(shown) < 160 else f'{shown[:78]}...{shown[-78:]}'}, expected {wanted}")
+    return InvalidInput(
+        f"{field}: got {shown if len(shown) < 160 else f'{shown[:78]}...{shown[-78:]}'}, expected {wanted}"
+    )
 
 
 def unknown(field: str, name: str, known: Iterable[str]) -> InvalidInput:

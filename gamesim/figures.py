@@ -2,6 +2,7 @@
 
 import html
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from gamesim.charts import Chart, Panel
 from gamesim.errors import InvalidInput, refuse
@@ -44,6 +45,10 @@ WORDS = {
     "regularized_exploitability": "regularized exploitability",
     "distance": "distance to equilibrium",
 }
+REPORT_STYLE = (
+    "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1e}"
+    "svg{max-width:100%;height:auto}.claim{border-left:4px solid #0b6e99;padding-left:.8rem}"
+)
 FLOOR = 1e-17  # what is drawn where a measure is exactly zero
 
 
@@ -99,7 +104,10 @@ def _line(run: Result | Path | str, index: int) -> Line:
     folder = Path(run)
     if not folder.is_dir():
         raise refuse("run", str(run), "the folder of a run")
-    return Line(folder.resolve().name, read_trace(folder))
+    trace = read_trace(folder)
+    if not trace.iterations:
+        raise refuse("run", str(run), "the folder of a run that has measured something; this trace is empty")
+    return Line(folder.resolve().name, trace)
 
 
 def _play(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]] | None:
@@ -107,9 +115,12 @@ def _play(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]] | None:
     path = folder / "play.safetensors"
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as f:
-        parts = {key: f.get_tensor(key).double().numpy() for key in f.keys()}  # noqa: SIM118
-        words = {key: value.split("|") if value else [] for key, value in (f.metadata() or {}).items()}
+    try:
+        with safe_open(path, framework="pt") as f:
+            parts = {key: f.get_tensor(key).double().numpy() for key in f.keys()}  # noqa: SIM118
+            words = json.loads((f.metadata() or {}).get("words", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise InvalidInput(f"{path}: not a file that gamesim wrote ({error}); remove it to draw the rest") from None
     return parts, words
 
 
@@ -122,6 +133,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
         shown = [metric] if metric else [m for m in WORDS if m in metrics][: 3 if len(lines) == 1 else 1]
         for name in shown:
             values = np.stack([v.reshape(-1).numpy() for v in metrics[name]]).clip(FLOOR)
+            values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
             low, middle, high = np.percentile(values, (25, 50, 75), axis=1)
             label = WORDS.get(name, name) if len(lines) == 1 else line.name
             (drawn,) = axes.plot(line.trace.iterations, middle, label=label, lw=1.8)
@@ -129,7 +141,9 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
                 axes.fill_between(line.trace.iterations, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
     axes.set_yscale("log")
     axes.set_xlabel("iteration")
-    axes.set_title("Distance from equilibrium" if len(lines) == 1 else WORDS.get(metric or "exploitability", str(metric)))
+    axes.set_title(
+        "Distance from equilibrium" if len(lines) == 1 else WORDS.get(metric or "exploitability", str(metric))
+    )
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)
     axes.legend(fontsize=8)
 
@@ -173,8 +187,19 @@ def behaviour(axes: Axes, parts: dict[str, Any], words: dict[str, list[str]]) ->
         axes.legend(fontsize=8)
         return action
     extent = (0, steps, 0, 1)
-    image = axes.imshow(play[:, :, action].T, aspect="auto", origin="lower", cmap="magma_r", extent=extent, vmin=0, interpolation="nearest")
-    axes.set(xlabel="step of the game", ylabel="position" if "edges" not in parts else "node, by degree (most connected at 0)")
+    image = axes.imshow(
+        play[:, :, action].T,
+        aspect="auto",
+        origin="lower",
+        cmap="magma_r",
+        extent=extent,
+        vmin=0,
+        interpolation="nearest",
+    )
+    axes.set(
+        xlabel="step of the game",
+        ylabel="position" if "edges" not in parts else "node, by degree (most connected at 0)",
+    )
     _bar(axes, image, "probability")
     return action
 
@@ -193,7 +218,9 @@ def draw_network(axes: Axes, parts: dict[str, Any], words: dict[str, list[str]],
     degree = np.bincount(edges.ravel(), minlength=len(play))
     axes.add_collection(LineCollection(points[edges].tolist(), colors="#c9cdd3", linewidths=0.6, zorder=1))
     size = 18 + 160 * degree / max(degree.max(), 1)
-    dots = axes.scatter(points[:, 0], points[:, 1], c=play, s=size, cmap="magma_r", edgecolors="white", linewidths=0.7, zorder=2, vmin=0)
+    dots = axes.scatter(
+        points[:, 0], points[:, 1], c=play, s=size, cmap="magma_r", edgecolors="white", linewidths=0.7, zorder=2, vmin=0
+    )
     axes.set_axis_off()
     graph_name = (words.get("graph") or ["the network"])[0]
     axes.set_title(f"{Path(graph_name).name}: mean over the game")
@@ -236,8 +263,9 @@ def report(title: str, sections: Sequence[tuple[str, str, Sequence[str], Sequenc
         body.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>")
         body += [f"<p class=claim>{html.escape(row)}</p>" for row in rows]
         body += [f"<figure>{to_svg(figure)}</figure>" for figure in figures]
-    css = "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1e}svg{max-width:100%;height:auto}.claim{border-left:4px solid #0b6e99;padding-left:.8rem}"
-    return f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{css}</style><h1>{html.escape(title)}</h1>{''.join(body)}</html>\n"
+    name = html.escape(title)
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{REPORT_STYLE}</style>"
+    return f"{head}<h1>{name}</h1>{''.join(body)}</html>\n"
 
 
 def draw_chart(chart: Chart) -> Figure:

@@ -23,7 +23,9 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def require_name(name: str, field: str = "name") -> str:
     """A run's name: letters, digits, dot, dash and underscore, at most 100; no path parts, no reserved names."""
     if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
-        raise refuse(field, name, "a name of at most 100 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+        raise refuse(
+            field, name, "a name of at most 100 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        )
     return name
 
 
@@ -120,7 +122,9 @@ class Lock:
         self._file = self._path.open("a")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.stat(self._path).st_ino == os.fstat(self._file.fileno()).st_ino  # it may have been removed meanwhile
+            held = (
+                os.stat(self._path).st_ino == os.fstat(self._file.fileno()).st_ino
+            )  # it may have been removed meanwhile
         except OSError:
             held = False
         if not held:

@@ -50,7 +50,7 @@ class HasPolicy(Protocol):
 
 
 class Solver(Protocol):
-    """Hyper-parameters and two functions. Optional: `requires`, the family it needs, and `measures`, what metrics take."""
+    """Hyper-parameters and two functions. Optional: `requires`, the family it needs; `measures`, what metrics take."""
 
     def init(self, game: Any) -> HasPolicy: ...
 
@@ -79,6 +79,7 @@ class Trace:
 
     iterations: list[int] = field(default_factory=list)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    first_seed: int = 0
 
     def add(self, iteration: int, measured: Mapping[str, Tensor]) -> None:
         self.iterations.append(iteration)
@@ -88,16 +89,20 @@ class Trace:
     def only(self, kept: Callable[[int], bool]) -> "Trace":
         """The rows of some iterations."""
         which = [i for i, iteration in enumerate(self.iterations) if kept(iteration)]
-        return Trace([self.iterations[i] for i in which], {name: [x[i] for i in which] for name, x in self.metrics.items()})
+        return Trace(
+            [self.iterations[i] for i in which],
+            {name: [x[i] for i in which] for name, x in self.metrics.items()},
+            self.first_seed,
+        )
 
     def rows(self, last: bool = False) -> list[tuple[int, int, str, float]]:
-        """Tidy (iteration, seed, metric, value); the batch is flattened into `seed`. `last`: only the newest."""
+        """Tidy (iteration, seed, metric, value); a batch of more than seeds is flattened. `last`: only the newest."""
         which = range(len(self.iterations))[-1:] if last else range(len(self.iterations))
         return [
             (self.iterations[i], seed, name, value)
             for i in which
             for name, found in self.metrics.items()
-            for seed, value in enumerate(found[i].reshape(-1).tolist())
+            for seed, value in enumerate(found[i].reshape(-1).tolist(), start=self.first_seed)
         ]
 
 
@@ -176,7 +181,7 @@ class Snapshot:
 class Averaged:
     """Any solver, with the mean of its iterates as the policy: what the theorems for averages speak of.
 
-    mean_t = mean_{t-1} + (x_t - mean_{t-1}) / (t + 1), over the iterates 0..t, for the policy and a flow if there is one.
+    mean_t = mean_{t-1} + (x_t - mean_{t-1}) / (t + 1), over the iterates 0..t, for the policy and for a flow.
     """
 
     solver: Any
@@ -233,7 +238,7 @@ def solve(
     iterations: steps of the solver; row 0 of the trace measures the starting policy.
     tolerance:  stop when the worst of the batch has target <= tolerance; the target is `regularized_exploitability`
                 for a solver with a temperature, `exploitability` otherwise.
-    seeds:      a leading batch dimension of so many independent seeds `seed`, `seed + 1`, ...; None runs one without it.
+    seeds:      a leading batch dimension of so many seeds `seed`, `seed + 1`, ...; None runs one without it.
     every:      measure each so many iterations (and the first and the last).
     average:    report the mean of the iterates instead of the last one.
     """
@@ -255,12 +260,15 @@ def solve(
     if batch + shape:
         _require_batch(game, start)
     run = Run(game, solver, iterations, expanded(solver.init(game), batch + shape), _target(solver), tolerance)
+    run.trace.first_seed = seed
+
     def due(iteration: int) -> bool:
         return iteration % every == 0 or iteration == iterations
 
     if resume is not None:
-        run.state, run.iteration, run.trace = rebuilt(run.state, resume.tensors), resume.iteration, resume.trace.only(due)
-    stream = Stream(seed if seeds is None else [seed + i for i in range(batch[0])])
+        run.state, run.iteration = rebuilt(run.state, resume.tensors), resume.iteration
+        run.trace = resume.trace.only(due)
+    stream = Stream(seed if seeds is None else [seed + i for i in range(seeds)])
     started = time.perf_counter()
     with ExitStack() as ends:
         for observer in observers:
@@ -291,7 +299,11 @@ def _measure(run: Run, observers: Sequence[Observer]) -> None:
     shape = measured["exploitability"].shape
     for name, value in measured.items():
         if value.shape != shape:
-            raise refuse(f"metrics[{name!r}]", f"shape {tuple(value.shape)}", f"the batch shape, as exploitability has: {tuple(shape)}")
+            raise refuse(
+                f"metrics[{name!r}]",
+                f"shape {tuple(value.shape)}",
+                f"the batch shape, as exploitability has: {tuple(shape)}",
+            )
     run.trace.add(run.iteration, measured)
     _judge(run)
     _tell(run, [observer.measured(run) for observer in observers])
@@ -331,7 +343,11 @@ def _require_fit(game: Any, solver: Any) -> None:
     if family is Game:
         require_game(game)
     elif not isinstance(game, family):
-        raise refuse("game", type(game).__name__, f"a {family.__name__}, which {type(solver).__name__} needs; policy-mirror-descent and online-mirror-descent take any game")
+        raise refuse(
+            "game",
+            type(game).__name__,
+            f"a {family.__name__}, which {type(solver).__name__} needs; the mirror descents take any game",
+        )
 
 
 def _require_batch(game: Any, start: Policy) -> None:
@@ -342,14 +358,19 @@ def _require_batch(game: Any, start: Policy) -> None:
 
     def wrong(what: str) -> InvalidInput:
         name = type(game).__name__
-        return InvalidInput(f"game: {name} {what}, but seeds and tensors of hyper-parameters stack policies in front: write {name} with '...' (check_batch tells where), or run it without them")
+        return InvalidInput(
+            f"game: {name} {what}, but seeds and tensors of hyper-parameters stack policies in front: "
+            f"write {name} with '...' (check_batch tells where), or run it without them"
+        )
 
     other = tuple(map(_sloped, start))
     alone = [answers(start), answers(other)]
     try:
         both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))
     except Exception as error:  # whatever the user's code raises on a shape that it did not expect
-        raise wrong(f"fails on a batch of policies ({type(error).__name__}: {str(error).partition(chr(10))[0]})") from error
+        raise wrong(
+            f"fails on a batch of policies ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+        ) from error
     for found, *parts in zip(both, *alone, strict=True):
         one = torch.stack(parts)
         if found.shape != one.shape:
@@ -370,24 +391,27 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
         return Averaged(inner), shape
     if not dataclasses.is_dataclass(solver):
         return solver, ()
-    shapes, changed = [()], dict[str, Any]()
+    shapes, changed = list[tuple[int, ...]](), dict[str, Any]()
     for f in dataclasses.fields(solver):
         value = getattr(solver, f.name)
         if isinstance(value, Tensor) and value.dim():
-            shapes.append(tuple(value.shape))  # type: ignore[arg-type]
+            shapes.append(tuple(value.shape))
             changed[f.name] = value.to(like).reshape(*value.shape, *[1] * rank)
         elif isinstance(value, Schedule) and dataclasses.is_dataclass(value):
             lifted, shape = _batched(value, like, rank)
             if shape:
-                shapes.append(shape)  # type: ignore[arg-type]
+                shapes.append(shape)
                 changed[f.name] = lifted
     if not changed:
         return solver, ()
-    return dataclasses.replace(solver, **changed), tuple(torch.broadcast_shapes(*shapes))
+    replaced: Any = dataclasses.replace(solver, **changed)  # type: ignore[type-var]
+    return replaced, tuple(torch.broadcast_shapes(*shapes))
 
 
 def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
     number: int = convert(value, int, name)
     if not low <= number <= high:
-        raise refuse(name, value, f"a whole number of at least {low}" + (f" and at most {high}" if high < math.inf else ""))
+        raise refuse(
+            name, value, f"a whole number of at least {low}" + (f" and at most {high}" if high < math.inf else "")
+        )
     return number

@@ -3,7 +3,8 @@
 A frozen dataclass declares its parameters; their types say what is allowed, the string under each says what it means.
 `check(self)` in `__post_init__` turns text into values and refuses what does not fit, `build(cls, {...})` does the same
 from names (dotted ones reach inside: `graphon.a`), `describe(cls)` lists them. A family of choices (schedules,
-graphons, feedbacks) is a class with `kinds: dict[name, class]`; a kind is written `name` or `name(1, offset=2)`.
+graphons, feedbacks) is a class with `kinds: dict[name, class]`; a kind is written `name` or `name(1, offset=2)`, and
+`adopt(value, field)` may take other things for one of its kinds, as a bare number for a constant schedule.
 """
 
 import ast
@@ -19,7 +20,8 @@ import typing
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import torch
@@ -54,6 +56,13 @@ class Bounds:
         return bool(torch.as_tensor(above & below & (x > -math.inf) & (x < math.inf)).all())
 
 
+class Temperatures(Bounds):
+    """A temperature of 0 switches the entropy off for a whole run, so a batch of temperatures has none."""
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) and not (isinstance(value, Tensor) and bool((value <= 0).any()))
+
+
 class OnThisMachine(Bounds):
     """A device that tensors can be made on, here and now."""
 
@@ -70,6 +79,7 @@ Real = Annotated[float | Tensor, Bounds("a finite number")]
 Probability = Annotated[float | Tensor, Bounds("a probability, between 0 and 1", 0, 1)]
 Positive = Annotated[float | Tensor, Bounds("a number above 0", 0, low_open=True)]
 NonNegative = Annotated[float | Tensor, Bounds("a number of at least 0", 0)]
+Temperature = Annotated[float | Tensor, Temperatures("a number of at least 0, in a batch above 0", 0)]
 Fraction = Annotated[float | Tensor, Bounds("a number between 0 and 1, ends excluded", 0, 1, True, True)]
 Device = Annotated[str, OnThisMachine("cpu, or a device that `gamesim doctor` lists")]
 LARGEST = 10**9  # of what is counted: beyond it no memory would do, and machine integers end
@@ -87,16 +97,17 @@ class Parameter:
     help: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
 def check(self: Any) -> None:
     """For `__post_init__` of a frozen dataclass: every field converted and checked, in place."""
+    hints = _hints(type(self))  # type: ignore[arg-type]
     for field in dataclasses.fields(self):
         value = getattr(self, field.name)
-        object.__setattr__(self, field.name, convert(value, _hints(type(self))[field.name], field.name))
+        object.__setattr__(self, field.name, convert(value, hints[field.name], field.name))
 
 
 def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T:
@@ -111,9 +122,13 @@ def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T
         raise InvalidInput(f"{cls.__name__}: it lacks {missing}; define that to make it a {cls.__mro__[1].__name__}")
     if not dataclasses.is_dataclass(cls):
         if values:
-            raise refuse(next(iter(values)), next(iter(values.values())), f"no parameters: {cls.__name__} is not a dataclass")
+            raise refuse(
+                next(iter(values)), next(iter(values.values())), f"no parameters: {cls.__name__} is not a dataclass"
+            )
         if _needs_arguments(cls):
-            raise InvalidInput(f"{cls.__name__}: {cls.__name__}() needs arguments; make it a dataclass, whose fields are its parameters")
+            raise InvalidInput(
+                f"{cls.__name__}: {cls.__name__}() needs arguments; make it a dataclass: its fields are its parameters"
+            )
         return cls()
     what = what or cls.__name__
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
@@ -131,7 +146,11 @@ def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T
         base = own[head] if head in own else default_of(fields[head])
         if not dataclasses.is_dataclass(base) or isinstance(base, type):
             is_ = "required and not given" if base is dataclasses.MISSING else f"{base}"
-            raise refuse(f"{head}.{next(iter(rest_values))}", next(iter(rest_values.values())), f"no inner parameters: {head} is {is_}")
+            raise refuse(
+                f"{head}.{next(iter(rest_values))}",
+                next(iter(rest_values.values())),
+                f"no inner parameters: {head} is {is_}",
+            )
         kept = {f.name: getattr(base, f.name) for f in dataclasses.fields(base) if f.init}
         own[head] = build(type(base), {**kept, **rest_values}, what=head)
     lacking = [n for n, f in fields.items() if n not in own and default_of(f) is dataclasses.MISSING]
@@ -164,7 +183,9 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         value = convert(value, base, name)
         for rule in rules:
             if isinstance(rule, Bounds) and value is not None and value not in rule:
-                raise refuse(name, value, rule.words + (", at every iteration up to a million" if callable(value) else ""))
+                raise refuse(
+                    name, value, rule.words + (", at every iteration up to a million" if callable(value) else "")
+                )
         return value
     if origin is Literal:
         if value not in get_args(hint):
@@ -204,7 +225,7 @@ def _convert_union(value: Any, members: tuple[Any, ...], name: str) -> Any:
         return value
     members = tuple(m for m in members if m is not Tensor)
     plural = [m for m in members if get_origin(m) is tuple]
-    if plural and isinstance(value, list | tuple):
+    if plural and (isinstance(value, list | tuple) or (isinstance(value, str) and value.lstrip().startswith("["))):
         return convert(value, plural[0], name)
     return convert(value, members[0], name)
 
@@ -256,13 +277,11 @@ def _convert_float(value: Any, name: str, wanted: str = "a finite number") -> fl
 def _convert_kind(value: Any, family: Any, name: str) -> Any:
     if isinstance(value, family):
         return value
-    if "constant" in family.kinds and not isinstance(value, str):  # a bare number is a constant schedule
-        if isinstance(value, int | float | Tensor) and not isinstance(value, bool):
-            return family.kinds["constant"](value if isinstance(value, Tensor) else _convert_float(value, name))
+    adopted = family.adopt(value, name) if hasattr(family, "adopt") else None
+    if adopted is not None:
+        return adopted
     if not isinstance(value, str):
         raise refuse(name, value, f"one of {', '.join(sorted(family.kinds))}")
-    if "constant" in family.kinds and re.fullmatch(r"\s*[-+.\d].*|nan|inf", value):
-        return family.kinds["constant"](_convert_float(value, name))
     match = re.fullmatch(r"\s*([A-Za-z][\w-]*)\s*(?:\((.*)\))?\s*", value, re.DOTALL)
     if match is None or match[1] not in family.kinds:
         raise unknown(name, match[1] if match else value, family.kinds)
@@ -309,7 +328,7 @@ def describe(cls: type) -> list[Parameter]:
         default = default_of(field)
         shown = None if default is dataclasses.MISSING else _shown(default)
         rows.append(Parameter(field.name, type_words(_hints(cls)[field.name]), shown, help_.get(field.name, "")))
-        if dataclasses.is_dataclass(default) and not isinstance(default, type) and not hasattr(default, "__call__"):
+        if dataclasses.is_dataclass(default) and not isinstance(default, type) and not callable(default):
             rows += [
                 Parameter(f"{field.name}.{p.name}", p.type, p.default, f"of {_shown(default)}: {p.help}")
                 for p in describe(type(default))
@@ -342,7 +361,7 @@ def type_words(hint: Any) -> str:
     return {bool: "true | false", int: "a whole number", float: "a finite number", str: "text"}.get(hint, str(hint))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _help(cls: type) -> dict[str, str]:
     """The string under each field, gathered from the class and those it inherits from."""
     found = dict[str, str]()
@@ -354,10 +373,10 @@ def _help(cls: type) -> dict[str, str]:
         except (OSError, TypeError, SyntaxError):
             continue
         lines = getattr(body, "body", [])
-        for line, after in zip(lines, lines[1:], strict=False):
-            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-                    found[line.target.id] = " ".join(str(after.value.value).split())
+        for line, after in pairwise(lines):
+            match line, after:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(text)):
+                    found[name] = " ".join(str(text).split())
     return found
 
 

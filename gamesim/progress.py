@@ -1,7 +1,10 @@
 """What a person sees while a run goes: a live bar on a terminal, a line now and then elsewhere; on stderr."""
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from gamesim.loop import Observer, Run, Status
@@ -46,8 +49,22 @@ class Progress(Observer):
             self._live = None
 
 
+@contextmanager
+def announced(text: str, after: float = 2.0) -> Iterator[None]:
+    """Say a line on stderr if what is inside takes longer than so many seconds."""
+    timer = threading.Timer(after, lambda: print(text, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def describe_measure(run: Run) -> str:
     """The newest exploitability, the target's where it is another, as means over the batch."""
     names = dict.fromkeys((run.target, "exploitability"))
-    shown = [f"{n.replace('_', ' ')} {float(run.trace.metrics[n][-1].mean()):.3e}" for n in names if n in run.trace.metrics]
+    shown = [
+        f"{n.replace('_', ' ')} {float(run.trace.metrics[n][-1].mean()):.3e}" for n in names if n in run.trace.metrics
+    ]
     return "  ".join(shown)

@@ -20,7 +20,12 @@ def philox(counter: tuple[Tensor, ...], key: tuple[Tensor, ...]) -> tuple[Tensor
     (c0, c1, c2, c3), (k0, k1) = counter, key
     for _ in range(10):
         left, right = 0xD2511F53 * c0, 0xCD9E8D57 * c2  # wraps as unsigned would; the high half is masked below
-        c0, c1, c2, c3 = ((right >> 32) & _MASK) ^ c1 ^ k0, right & _MASK, ((left >> 32) & _MASK) ^ c3 ^ k1, left & _MASK
+        c0, c1, c2, c3 = (
+            ((right >> 32) & _MASK) ^ c1 ^ k0,
+            right & _MASK,
+            ((left >> 32) & _MASK) ^ c3 ^ k1,
+            left & _MASK,
+        )
         k0, k1 = (k0 + 0x9E3779B9) & _MASK, (k1 + 0xBB67AE85) & _MASK
     return c0, c1, c2, c3
 
@@ -61,8 +66,9 @@ class Stream:
             (key[:, :1], key[:, 1:]),
         )
         self._drawn += 1
-        bits = ((words[0] << 21) | (words[1] >> 11)) & ((1 << 53) - 1)  # 53 bits
-        return ((bits.to(torch.float64) + 0.5) * 2.0**-53).reshape(shape).to(dtype)
+        digits = 52 if dtype == torch.float64 else 23  # one less than the format has: none rounds to 0 or 1
+        bits = ((words[0] << 20) | (words[1] >> 12)) >> (52 - digits)
+        return ((bits.to(torch.float64) + 0.5) * 2.0**-digits).reshape(shape).to(dtype)
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu") -> Tensor:
         """Standard normal numbers, by the inverse distribution function."""

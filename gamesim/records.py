@@ -20,6 +20,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,14 +31,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gamesim import kernels
 from gamesim.errors import InvalidInput, refuse
-from gamesim.files import Lock, fingerprint, own_folder, read_json, write_json, write_text, write_with
-from gamesim.loop import Observer, Run, Snapshot, Status, Trace
+from gamesim.files import Lock, fingerprint, own_folder, read_json, to_json, write_json, write_text, write_with
+from gamesim.loop import Observer, Result, Run, Snapshot, Status, Trace
+from gamesim.parameters import plain
 from gamesim.states import tensors as tensors_of
 
 HEADER = ("iteration", "seed", "metric", "value")
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
-SAME = ("game", "solver", "seeds", "seed", "every", "average")
+SAME = ("game", "solver", "seeds", "seed", "every", "average", "threads", "fused")
 """The settings that a resumed run must share with the one that it continues."""
 
 
@@ -57,17 +60,47 @@ def commit() -> str | None:
     """The git commit of the source, where it is a checkout."""
     try:
         here = Path(__file__).resolve().parent
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=False)
+        asked = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return asked.stdout.strip() or None
 
 
-class Record(Observer):
-    """Writes a run as it goes. Open it before `solve`; `snapshot` is where an earlier run was, if it resumes one."""
+def settings(
+    game: Any,
+    solver: Any,
+    *,
+    iterations: int,
+    seeds: int | None = None,
+    seed: int = 0,
+    every: int = 1,
+    average: bool = False,
+    ids: tuple[str, str] | None = None,
+    given: tuple[dict[str, str], dict[str, str]] = ({}, {}),
+    **others: Any,
+) -> dict[str, Any]:
+    """The config.json of a run: what `solve` is asked to do, with every parameter of the game and the solver."""
+    parts = dict[str, Any]()
+    for name, thing, id, typed in zip(("game", "solver"), (game, solver), ids or (None, None), given, strict=True):
+        home = f"{type(thing).__module__}:{type(thing).__qualname__}"
+        parts[name] = {"id": id or home, "given": typed, "parameters": plain(thing)}
+    parts["device"] = getattr(game, "device", "cpu")
+    asked = {"iterations": iterations, "seeds": seeds, "seed": seed, "every": every, "average": average}
+    return {**parts, **asked, "threads": torch.get_num_threads(), "fused": kernels.allowed(), **others}
 
-    def __init__(self, folder: Path | str, config: dict[str, Any], *, resume: bool = False, checkpoint_every: float = 10.0) -> None:
-        """config needs the keys of SAME and `iterations`; checkpoint_every is in seconds."""
+
+class Record(Observer):
+    """Writes a run as it goes: an observer of `solve`, opened before it, and finished with its result after it.
+
+    `snapshot` is where an earlier run in the folder was, to be passed on as `solve(..., resume=record.snapshot)`.
+    """
+
+    def __init__(
+        self, folder: Path | str, config: dict[str, Any], *, resume: bool = False, checkpoint_every: float = 10.0
+    ) -> None:
+        """config: see `settings`; checkpoint_every: seconds between saved states."""
         self.folder = Path(folder)
         self.config = config
         self.checkpoint_every = checkpoint_every
@@ -87,7 +120,12 @@ class Record(Observer):
         spares = [*self.folder.glob(".*.tmp"), *self.folder.glob(".tmp*")]  # ours, and those of safetensors
         taken = sorted({p.name for p in self.folder.iterdir()} - {p.name for p in spares} - {".lock"})
         if taken and not resume:
-            raise refuse("out", str(self.folder), f"an absent or empty folder (it holds {taken[0]}); add --resume to continue that run, or name another folder")
+            raise refuse(
+                "out",
+                str(self.folder),
+                f"an absent or empty folder (it holds {taken[0]}); "
+                "add --resume to continue that run, or name another folder",
+            )
         if taken and "config.json" not in taken:
             raise refuse("out", str(self.folder), "the folder of a run to resume: it has no config.json")
         for spare in spares:  # of a process that was killed
@@ -186,13 +224,16 @@ class Record(Observer):
             return
         tensors, words = run.game.picture(run.policy)
         parts = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
-        write_with(self.folder / "play.safetensors", lambda spare: save_file(parts, spare, metadata=words))
+        note = {"words": to_json(words)}  # one entry: safetensors writes several in any order
+        write_with(self.folder / "play.safetensors", lambda spare: save_file(parts, spare, metadata=note))
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """The summary and, last of all, DONE; then the folder is released."""
+    def finish(self, result: Result) -> dict[str, Any]:
+        """The summary and, last of all, DONE; then the folder is released. Returns the summary."""
+        summary = summarize(self.folder, self.config, result)
         write_json(self.folder / "summary.json", summary)
         write_text(self.folder / "DONE", f"{summary['status']} after {summary['iterations']} iterations\n")
         self.lock.release()
+        return summary
 
 
 def _texts(trace: Trace, last: bool = False) -> list[tuple[int, int, str, str]]:
@@ -264,32 +305,35 @@ def read_trace(folder: Path, until: int | None = None) -> Trace:
             raise InvalidInput(f"{path}: line {number} is not iteration,seed,metric,value") from None
         if until is None or iteration <= until:
             cells.setdefault(iteration, {}).setdefault(metric, {})[seed] = value
-    trace = Trace()
+    seeds_met = {seed for metrics in cells.values() for seeds in metrics.values() for seed in seeds}
+    trace = Trace(first_seed=min(seeds_met, default=0))
     widths = {len(seeds) for metrics in cells.values() for seeds in metrics.values()}
     width = max(widths, default=0)
     for iteration in sorted(cells):
         metrics = cells[iteration]
-        if any(len(seeds) != width for seeds in metrics.values()) or (trace.metrics and metrics.keys() != trace.metrics.keys()):
+        if any(len(seeds) != width for seeds in metrics.values()) or (
+            trace.metrics and metrics.keys() != trace.metrics.keys()
+        ):
             break  # the last measure was being written when the run was killed
         rows = {m: torch.tensor([v[s] for s in sorted(v)], dtype=torch.float64) for m, v in metrics.items()}
         trace.add(iteration, rows)
     return trace
 
 
-def summarize(run: Path | str, game: str, solver: str, status: Status, iterations: int, trace: Trace, seconds: float) -> dict[str, Any]:
+def summarize(folder: Path, config: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """The JSON of `gamesim run`: means over seeds of every metric of the trace."""
     metrics = {}
-    for name, values in trace.metrics.items():
+    for name, values in result.trace.metrics.items():
         means = [float(v.mean()) for v in values]
         finite = [m for m in means if math.isfinite(m)]
         metrics[name] = {"first": means[0], "last": means[-1], "best": min(finite, default=math.nan)}
     return {
-        "run": str(run),
-        "game": game,
-        "solver": solver,
-        "iterations": iterations,
-        "status": status.label,
-        "message": status.value,
+        "run": str(folder),
+        "game": config["game"]["id"],
+        "solver": config["solver"]["id"],
+        "iterations": result.iterations,
+        "status": result.status.label,
+        "message": result.status.value,
         "metrics": metrics,
-        "seconds": round(seconds, 6),
+        "seconds": round(result.seconds, 6),
     }

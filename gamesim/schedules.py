@@ -4,13 +4,15 @@ On the command line they are written as calls: `-s "step_size=power(1, 0.5)"`; a
 """
 
 import dataclasses
+import numbers
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from torch import Tensor
 
-from gamesim.parameters import Bounds
+from gamesim.parameters import Bounds, Positive, check, convert
 
 
 class Schedule(ABC):
@@ -20,6 +22,17 @@ class Schedule(ABC):
 
     def __init_subclass__(cls) -> None:
         Schedule.kinds[cls.__name__.lower()] = cls
+
+    @classmethod
+    def adopt(cls, value: Any, field: str) -> "Schedule | None":
+        """A bare number, or its text, is a constant."""
+        if isinstance(value, Tensor):
+            return Constant(value)
+        if isinstance(value, str) and not re.fullmatch(r"\s*[-+.\d].*|nan|inf", value):
+            return None
+        if isinstance(value, numbers.Real | str) and not isinstance(value, bool):
+            return Constant(convert(value, float, field))
+        return None
 
     @abstractmethod
     def __call__(self, t: int) -> float | Tensor: ...
@@ -57,7 +70,10 @@ class Power(Schedule):
 
     scale: float | Tensor
     exponent: float = 1.0
-    offset: float = 1.0
+    offset: Positive = 1.0
+
+    def __post_init__(self) -> None:
+        check(self)
 
     def __call__(self, t: int) -> float | Tensor:
         return self.scale / (t + self.offset) ** self.exponent

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
-from gamesim.simplex import softmax
-
 from gamesim.errors import InvalidInput
+from gamesim.simplex import softmax
 
 S = TypeVar("S")
 
@@ -47,7 +45,9 @@ def mapped(state: S, change: Callable[[str, Tensor], Tensor], name: str = "") ->
     if dataclasses.is_dataclass(state) and not isinstance(state, type):
         parts = {f.name: mapped(getattr(state, f.name), change, f"{inner}{f.name}") for f in dataclasses.fields(state)}
         return type(state)(**parts)
-    raise InvalidInput(f"{name or 'state'}: a state holds tensors, tuples and dataclasses of them, not {type(state).__name__}")
+    raise InvalidInput(
+        f"{name or 'state'}: a state holds tensors, tuples and dataclasses of them, not {type(state).__name__}"
+    )
 
 
 def tensors(state: Any) -> dict[str, Tensor]:
@@ -66,7 +66,9 @@ def rebuilt(template: S, saved: Mapping[str, Tensor]) -> S:
     """A state with the saved tensors in place of the template's (same names, same shapes)."""
     names = tensors(template)
     if names.keys() != saved.keys() or any(names[n].shape != saved[n].shape for n in names):
-        raise InvalidInput("state: the saved one has other tensors than this solver's; it was made by other settings or another version")
+        raise InvalidInput(
+            "state: the saved one has other tensors than this solver's; other settings or another version made it"
+        )
     return mapped(template, lambda name, like: saved[name].to(like))
 
 

@@ -73,9 +73,7 @@ def fit_slope(x: Sequence[float], y: Sequence[float], *, shortest: int = 4) -> S
     u, v = np.log(np.asarray(x, float)), np.log(np.asarray(y, float))
     whole = linregress(u, v)
     half = float(t.ppf(0.975, len(u) - 2) * whole.stderr)
-    windows = [
-        float(linregress(u[i:j], v[i:j]).slope) for i in range(len(u)) for j in range(i + shortest, len(u) + 1)
-    ]
+    windows = [float(linregress(u[i:j], v[i:j]).slope) for i in range(len(u)) for j in range(i + shortest, len(u) + 1)]
     low, high = min([whole.slope - half, *windows]), max([whole.slope + half, *windows])
     return Slope(float(whole.slope), (float(low), float(high)), (float(x[0]), float(x[-1])))
 
@@ -103,7 +101,9 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({k: "'" + v if isinstance(v, str) and v[:1] in "=+-@" else v for k, v in r.items()} for r in rows)
+        writer.writerows(
+            {k: "'" + v if isinstance(v, str) and v[:1] in "=+-@" else v for k, v in r.items()} for r in rows
+        )
     return text.getvalue()
 
 
@@ -125,7 +125,13 @@ def reproduce(
         result = {
             "experiment": name,
             "claims": [
-                {"id": c.id, "statement": c.statement, "verdict": c.verdict, "statistic": c.statistic, "interval": c.interval}
+                {
+                    "id": c.id,
+                    "statement": c.statement,
+                    "verdict": c.verdict,
+                    "statistic": c.statistic,
+                    "interval": c.interval,
+                }
                 for c in study.claims
             ],
             "figures": paths,

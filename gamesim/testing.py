@@ -40,7 +40,9 @@ def _asserting(checked: Any) -> Iterator[None]:
 def _check_feedback(game: Any, policy: Policy) -> None:
     kept = [p.clone() for p in policy]
     values_of(game, policy)
-    assert all(torch.equal(p, k) for p, k in zip(policy, kept, strict=True)), "feedback() changed the policy it was given"
+    assert all(torch.equal(p, k) for p, k in zip(policy, kept, strict=True)), (
+        "feedback() changed the policy it was given"
+    )
     for i, (p, q) in enumerate(zip(policy, values_of(game, policy), strict=True)):
         assert q.dtype == p.dtype, f"feedback[{i}]: dtype {q.dtype}, but the policy has {p.dtype}: keep it"
         assert q.device == p.device, f"feedback[{i}]: on {q.device}, but the policy is on {p.device}: keep it"
@@ -55,10 +57,14 @@ def _check_exploitability(game: Any, policy: Policy) -> None:
     for name, pi in (("the starting policy", policy), ("another policy", tilted)):
         for metric, value in measure(game, pi).items():
             assert bool(value.isfinite().all()), f"{metric}: not finite at {name}"
-            assert bool((value >= -1e-9).all()), f"{metric}: {float(value.min()):.3g} at {name}; a best deviation never loses"
+            assert bool((value >= -1e-9).all()), (
+                f"{metric}: {float(value.min()):.3g} at {name}; a best deviation never loses"
+            )
     kept = [p.clone() for p in policy]
     game.exploitability(policy)
-    assert all(torch.equal(p, k) for p, k in zip(policy, kept, strict=True)), "exploitability() changed the policy it was given"
+    assert all(torch.equal(p, k) for p, k in zip(policy, kept, strict=True)), (
+        "exploitability() changed the policy it was given"
+    )
 
 
 def _tilted(p: torch.Tensor) -> torch.Tensor:
@@ -75,12 +81,19 @@ def check_batch(game: Any) -> None:
     try:
         values, gap = values_of(game, both), measure(game, both)["exploitability"]
     except Exception as error:
-        raise AssertionError(f"{type(game).__name__}: a leading batch dimension is not accepted ({error}); write feedback and exploitability with '...' in front") from None
+        raise AssertionError(
+            f"{type(game).__name__}: a leading batch dimension is not accepted ({error}); "
+            "write feedback and exploitability with '...' in front"
+        ) from None
     alone = [values_of(game, pi) for pi in (policy, other)]
     for i, q in enumerate(values):
-        torch.testing.assert_close(q, torch.stack([a[i] for a in alone]), msg=f"feedback[{i}]: a batch of two differs from one by one")
+        torch.testing.assert_close(
+            q, torch.stack([a[i] for a in alone]), msg=f"feedback[{i}]: a batch of two differs from one by one"
+        )
     gaps = torch.stack([measure(game, pi)["exploitability"] for pi in (policy, other)])
-    assert gap.shape == gaps.shape, f"exploitability: shape {tuple(gap.shape)} for a batch of 2; it must be the batch shape, {tuple(gaps.shape)}"
+    assert gap.shape == gaps.shape, (
+        f"exploitability: shape {tuple(gap.shape)} for a batch of 2; it must be the batch shape, {tuple(gaps.shape)}"
+    )
     torch.testing.assert_close(gap, gaps, msg="exploitability: a batch of two differs from one by one")
 
 
@@ -97,7 +110,9 @@ def _check_steps(solver: Any, game: Any) -> None:
     require_policy(begun.policy, game.start(), field="the policy of init(game)")
     require_policy(solver.step(0, game, begun, Stream(0)).policy, game.start(), field="the policy after a step")
     once, again = (solve(game, solver, iterations=3) for _ in range(2))
-    assert torch.equal(before, torch.get_rng_state()), "draw from the Stream that step() is given, never from torch's global generator"
+    assert torch.equal(before, torch.get_rng_state()), (
+        "draw from the Stream that step() is given, never from torch's global generator"
+    )
     for p, q in zip(once.policy, again.policy, strict=True):
         assert torch.equal(p, q), "two runs from the same seed must agree bit for bit"
     require_policy(once.policy, game.start(), field="the policy after 3 iterations")
@@ -111,4 +126,6 @@ def _check_steps(solver: Any, game: Any) -> None:
     resumed = solver.step(1, game, rebuilt(state, saved), stream.at(1))
     direct = solver.step(1, game, first, stream.at(1))
     for name, x in tensors(direct).items():
-        assert torch.equal(x, tensors(resumed)[name]), f"{name}: a state saved and put back continues differently; keep everything in its tensors"
+        assert torch.equal(x, tensors(resumed)[name]), (
+            f"{name}: a state saved and put back continues differently; keep everything in its tensors"
+        )

@@ -254,11 +254,6 @@ def test_a_users_own_graphon_game(capsys: pytest.CaptureFixture[str], no_figures
     assert "size" in {row["name"] for row in described["parameters"]}
 
 
-SHAPES = pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="GraphonGame.shape lets einsum fail on transitions of a wrong shape"
-)
-
-
 @pytest.mark.parametrize(
     ("part", "text", "words"),
     [
@@ -273,14 +268,12 @@ SHAPES = pytest.mark.xfail(
             "[[[float('nan'), 1], [1, 0]], [[0, 1], [1, 0]]]",
             ["transition(h=0)[0, 0, 0]", "nan", "finite"],
         ),
-        pytest.param("transition", "[[0.5, 0.5], [0.5, 0.5]]", ["transition", "shape", "expected"], marks=SHAPES),
-        pytest.param(
-            "transition", "[[[1.0, 0, 0], [1, 0, 0]], [[1, 0, 0], [1, 0, 0]]]", ["shape", "expected"], marks=SHAPES
-        ),
+        pytest.param("transition", "[[0.5, 0.5], [0.5, 0.5]]", ["transition", "shape", "expected"]),
+        pytest.param("transition", "[[[1.0, 0, 0], [1, 0, 0]], [[1, 0, 0], [1, 0, 0]]]", ["shape", "expected"]),
         ("initial", "[0.5, 0.6]", ["initial", "1.1", "rows that sum to one"]),
         ("initial", "[-0.5, 1.5]", ["initial[0]", "-0.5", "at least 0"]),
         ("initial", "0.5", ["initial", "shape ()", "expected [s]"]),
-        pytest.param("initial", "[0.2, 0.3, 0.5]", ["shape", "expected"], marks=SHAPES),
+        pytest.param("initial", "[0.2, 0.3, 0.5]", ["shape", "expected"]),
         ("reward", "torch.tensor(float('nan')) + torch.stack([-z, z], -1)", ["reward(h=0)", "nan", "finite rewards"]),
         ("reward", "z[..., :1]", ["reward", "shape", "expected"]),
         ("graphon", "-0.25 + 0 * x * y", ["graphon(", "-0.25", "at least 0"]),

@@ -1,4 +1,4 @@
-"""The claims that this repository makes, judged at the quick scale: a verdict that changes is a finding, look into it."""
+"""The claims that this repository makes, judged at the quick scale: a verdict that changes is a finding."""
 
 from pathlib import Path
 

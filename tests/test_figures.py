@@ -117,12 +117,7 @@ def test_exact_zeros_can_be_drawn(tmp_path: Path) -> None:
     assert_drawn(save(gs.draw(zero), tmp_path, "zero")[0])
 
 
-OPEN = pytest.mark.xfail(
-    strict=True, reason="figures.py: infinite measures warn; empty traces and broken files are not refused"
-)
-
-
-@pytest.mark.parametrize("bad", [math.nan, pytest.param(math.inf, marks=OPEN)])
+@pytest.mark.parametrize("bad", [math.nan, pytest.param(math.inf)])
 def test_runs_that_diverged_can_be_drawn(tmp_path: Path, bad: float) -> None:
     rows = "".join(f"{t},{s},exploitability,{1 / (1 + t) if t < 3 else bad!r}\n" for t in range(4) for s in range(3))
     (tmp_path / "trace.csv").write_text("iteration,seed,metric,value\n" + rows)
@@ -134,12 +129,11 @@ def test_runs_that_diverged_can_be_drawn(tmp_path: Path, bad: float) -> None:
     [
         ({}, "trace.csv: no such file"),
         ({"trace.csv": ""}, "its first line is not"),
-        pytest.param({"trace.csv": "iteration,seed,metric,value\n"}, "measure", marks=OPEN),
+        pytest.param({"trace.csv": "iteration,seed,metric,value\n"}, "measure"),
         ({"trace.csv": "iteration,seed,metric,value\nx,y,z,w\n"}, "line 2"),
         pytest.param(
             {"trace.csv": "iteration,seed,metric,value\n0,0,exploitability,1\n", "play.safetensors": "broken"},
             "play.safetensors",
-            marks=OPEN,
         ),
     ],
 )

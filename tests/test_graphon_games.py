@@ -562,7 +562,7 @@ def test_normalize_and_clip() -> None:
         ({"graphon": torch.tensor([[0.1, 0.2], [0.3, 0.4]])}, "W\\(x, y\\) = W\\(y, x\\)"),
         ({"graphon": torch.tensor([[0.1, 1.2], [1.2, 0.4]])}, "at most 1"),
         ({"graphon": torch.tensor([[0.1, 0.2, 0.3]])}, "square"),
-        ({"graphon": 3}, "a graphon"),
+        ({"graphon": 3}, "one of cutoff-power-law"),
         ({"graphon": "powerlaw"}, "did you mean power-law"),
         ({"graphon": (UniformAttachment(),) * 3}, "one for each step"),
         ({"positions": 0}, "positions: got 0, expected a whole number from 1"),

@@ -57,7 +57,7 @@ class Sample:
     """A label."""
     law: tuple[Probability, ...] = (0.5, 0.5)
     """A law."""
-    step: StepSize = Constant(0.1)  # noqa: RUF009  frozen
+    step: StepSize = Constant(0.1)
     """A schedule."""
     limit: Count | None = None
     """A limit."""

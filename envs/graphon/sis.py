@@ -5,8 +5,8 @@ States 0 susceptible, 1 infected; actions 0 go out, 1 stay in.
     P(infected | susceptible, a, z) = infection z(infected) [a = 0]      P(susceptible | infected) = recovery
     r = reward_scale (-2 [infected] - 0.5 [a = 1])                       mu_0 = (1/2, 1/2)
 
-Cui and Koeppl, "Learning graphon mean field games and approximate Nash equilibria", ICLR 2022, section 5; constants from
-their public code. Zhang, Tan, Wang and Yang (arXiv 2310.17531) play it with reward_scale 5.
+Cui and Koeppl, "Learning graphon mean field games and approximate Nash equilibria", ICLR 2022, section 5; constants
+from their public code. Zhang, Tan, Wang and Yang (arXiv 2310.17531) play it with reward_scale 5.
 """
 
 from dataclasses import dataclass

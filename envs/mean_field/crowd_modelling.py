@@ -25,9 +25,9 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from gamesim.envs.mean_field import fused
 from gamesim.envs.mean_field.variants import fill
 from gamesim.errors import refuse
-from gamesim.envs.mean_field import fused
 from gamesim.games import GraphonGame, Policy
 from gamesim.graphons import ErdosRenyi, Graphon
 from gamesim.kernels.rows import Rows
@@ -133,4 +133,6 @@ class CrowdModelling(GraphonGame):
         return self.moves
 
     def rows(self) -> Rows:
-        return Rows(reward=fused.shy_reward, parameters=(EPSILON, self.charged, self.near, self.cost), transition=self.moves)
+        return Rows(
+            reward=fused.shy_reward, parameters=(EPSILON, self.charged, self.near, self.cost), transition=self.moves
+        )

@@ -45,7 +45,11 @@ def require_game(game: object) -> None:
     """Refuse what is not a game, naming the missing methods."""
     missing = [name for name in ("start", "feedback", "exploitability") if not callable(getattr(game, name, None))]
     if missing:
-        raise refuse("game", type(game).__name__, f"an object with start(), feedback(policy) and exploitability(policy); {missing[0]} is missing")
+        raise refuse(
+            "game",
+            type(game).__name__,
+            f"an object with start(), feedback(policy) and exploitability(policy); {missing[0]} is missing",
+        )
 
 
 def require_policy(policy: object, like: Policy | None = None, field: str = "policy") -> None:
@@ -99,7 +103,9 @@ def values_of(game: Game, policy: Policy, temperature: Any = 0.0) -> Policy:
     """The game's feedback; a game of three methods is asked as it is, with entropy left to the solver's own step."""
     found = game.feedback(policy, temperature) if isinstance(game, RegularizedGame) else game.feedback(policy)
     if not isinstance(found, tuple) or len(found) != len(policy):
-        raise InvalidInput(f"feedback: {type(game).__name__} returned {type(found).__name__}, expected a tuple like the policy")
+        raise InvalidInput(
+            f"feedback: {type(game).__name__} returned {type(found).__name__}, expected a tuple like the policy"
+        )
     for i, (p, q) in enumerate(zip(policy, found, strict=True)):
         if q.shape != p.shape:
             raise refuse(f"feedback[{i}]", f"shape {tuple(q.shape)}", f"the shape of the policy, {tuple(p.shape)}")

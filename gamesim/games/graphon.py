@@ -27,7 +27,7 @@ from torch import Tensor, einsum
 from gamesim.errors import InvalidInput, refuse
 from gamesim.formats.graphs import read_graph
 from gamesim.games.game import Policy, require_rows
-from gamesim.graphons import Empirical, Form, Graphon, Grid, Operator, Rule, UniformAttachment, as_graphon, interpolate
+from gamesim.graphons import Empirical, Form, Graphon, Grid, Operator, Rule, UniformAttachment, interpolate
 from gamesim.kernels import graphon as fused
 from gamesim.kernels.rows import Rows
 from gamesim.parameters import LARGEST, Count, Device, check
@@ -80,14 +80,13 @@ class GraphonGame(ABC):
     """Words for the actions."""
 
     def __post_init__(self) -> None:
-        graphon = self.graphon
-        if isinstance(graphon, list | tuple):
-            object.__setattr__(self, "graphon", tuple(w if isinstance(w, str) else as_graphon(w) for w in graphon))
-        elif not isinstance(graphon, str):
-            object.__setattr__(self, "graphon", as_graphon(graphon))
         check(self)
         if (self.positions or 1) * self.horizon > LARGEST:
-            raise refuse("positions", self.positions, f"at most {LARGEST // self.horizon} with horizon {self.horizon}: no memory holds more")
+            raise refuse(
+                "positions",
+                self.positions,
+                f"at most {LARGEST // self.horizon} with horizon {self.horizon}: no memory holds more",
+            )
         if isinstance(self.graphon, tuple) and len(self.graphon) != self.horizon:
             raise refuse("graphon", f"{len(self.graphon)} graphons", f"one, or {self.horizon}: one for each step")
         if self.blocks is not None and self.graph is None:
@@ -97,7 +96,11 @@ class GraphonGame(ABC):
         if self.z_is_probability and not (self.normalize or self.clip):
             for w in self.graphons:
                 if w.exceeds_one:
-                    raise refuse("graphon", str(w), f"normalize=true or clip=true with it: {w} exceeds 1 and the dynamics of {type(self).__name__} need a probability")
+                    raise refuse(
+                        "graphon",
+                        str(w),
+                        f"normalize=true or clip=true: {w} exceeds 1, {type(self).__name__} needs a probability",
+                    )
         _ = self.operators  # refuse a bad graphon, grid or graph now, not in the middle of a run
 
     # --- what a game says ---------------------------------------------------------------------------------------
@@ -109,11 +112,13 @@ class GraphonGame(ABC):
 
     @abstractmethod
     def reward(self, h: int, z: Tensor) -> Tensor:
-        """r[..., k, s, a] at step h when the aggregate is z[..., k, s]; dimensions of size 1 may be left out in front."""
+        """r[..., k, s, a] at step h when the aggregate is z[..., k, s]; leading sizes of 1 may be left out."""
 
     def transition(self, h: int, z: Tensor) -> Tensor:
         """P[..., k, s, a, t] at step h (or [s, a, t] when z plays no part)."""
-        raise InvalidInput(f"{type(self).__name__}: define transition(h, z), or both expect(h, value, z) and push(h, mass, policy, z)")
+        raise InvalidInput(
+            f"{type(self).__name__}: define transition(h, z), or both expect(h, value, z) and push(h, mass, policy, z)"
+        )
 
     def expect(self, h: int, value: Tensor, z: Tensor) -> Tensor:
         """sum_t P(t | s, a, z) value(t): value[..., k, t] -> [..., k, s, a]. Override to keep P from being built."""
@@ -131,6 +136,11 @@ class GraphonGame(ABC):
     def plan(self) -> fused.Plan | None:
         """What the compiled loops need of this game, or None: then torch plays it."""
         return fused.plan(self)
+
+    def prepare(self) -> None:
+        """Compile, or load from disk, what playing this game needs: seconds on a new machine, once."""
+        if fused.serves(self, None):
+            fused.prepare(self)
 
     # --- the grid -----------------------------------------------------------------------------------------------
 
@@ -169,7 +179,9 @@ class GraphonGame(ABC):
 
     def aggregate(self, flow: Tensor) -> Tensor:
         """z of a whole flow: [..., h, k, s] -> [..., h, k, s]."""
-        if self.operators[0].form != "dense" and fused.serves(self, None, flow):  # all steps in one dense product are as fast
+        if self.operators[0].form != "dense" and fused.serves(
+            self, None, flow
+        ):  # all steps in one dense product are as fast
             return fused.aggregate(self, flow)
         if len(self.operators) > 1:
             return torch.stack([self.aggregate_at(h, mass) for h, mass in enumerate(flow.unbind(-3))], -3)
@@ -193,13 +205,22 @@ class GraphonGame(ABC):
             raise refuse("initial", f"shape {tuple(law.shape)}", f"[s] or [{len(self.grid)}, s]")
         mass = law.expand(*law.shape[:-2], len(self.grid), law.shape[-1])
         z = self.aggregate_at(0, mass)
-        reward, value = self.reward(0, z), self.expect(0, torch.zeros_like(mass), z)
+        try:
+            reward, value = self.reward(0, z), self.expect(0, torch.zeros_like(mass), z)
+        except (RuntimeError, IndexError) as error:
+            if "allocate memory" in str(error):
+                raise
+            what = f"{type(self).__name__}: reward(0, z) or transition(0, z) fails on z of shape {list(z.shape)}"
+            reason = str(error).partition("\n")[0]
+            raise InvalidInput(f"{what} ({reason}), expected [..., k, s, a] and [..., k, s, a, t]") from error
         if reward.dim() < 2 or reward.shape[-2] != law.shape[-1]:
             raise refuse("reward", f"shape {tuple(reward.shape)}", f"[..., k, s, a] with {law.shape[-1]} states")
         try:
             return tuple(torch.broadcast_shapes(reward.shape, value.shape, (*z.shape, 1)))
         except RuntimeError:
-            raise refuse("reward", f"shape {tuple(reward.shape)}", f"one that fits the transitions, {tuple(value.shape)}") from None
+            raise refuse(
+                "reward", f"shape {tuple(reward.shape)}", f"one that fits the transitions, {tuple(value.shape)}"
+            ) from None
 
     def start(self) -> Policy:
         """The uniform policy, [..., h, k, s, a]."""
@@ -296,7 +317,11 @@ class GraphonGame(ABC):
         """Performance difference: J* - J = sum_h E_own[regret of pi_h against Q*_h], from one backward pass."""
         if fused.serves(self, policy, z, own, temperature=temperature):
             return fused.gains(self, z, own, policy, temperature)
-        lam, gained, steps = self._at_step(temperature), torch.zeros_like(own.select(-3, 0).select(-1, 0)), reversed(range(self.horizon))
+        lam, gained, steps = (
+            self._at_step(temperature),
+            torch.zeros_like(own.select(-3, 0).select(-1, 0)),
+            reversed(range(self.horizon)),
+        )
         for h, (q, _) in zip(steps, self._backward(z, None, temperature), strict=True):
             gained = gained + (own.select(-3, h) * regret(policy.select(-4, h), q, lam)).sum(-1)
         return gained
@@ -327,7 +352,7 @@ class GraphonGame(ABC):
         (pi,) = policy
         return (interpolate(pi.flatten(-2), self.grid, positions, how).unflatten(-1, pi.shape[-2:]),)
 
-    def picture(self, policy: Policy, at_most: int = 400) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def picture(self, policy: Policy, at_most: int = 400) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
         """What a figure needs of the first policy of a batch, at so many positions at most, and names in words."""
         pi = policy[0].flatten(0, -5)[0] if policy[0].dim() > 4 else policy[0]
         flow, gains = self.flow((pi,)), self.gains((pi,))
@@ -344,7 +369,7 @@ class GraphonGame(ABC):
         if isinstance(self.graphons[0], Empirical) and len(some) == len(self.graphons[0]):
             i, j = self.graphons[0].adjacency.nonzero()
             parts["edges"] = torch.tensor([(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True) if a < b])
-        words = {"states": "|".join(self.state_names), "actions": "|".join(self.action_names), "graph": self.graph or ""}
+        words = {"states": list(self.state_names), "actions": list(self.action_names), "graph": [self.graph or ""]}
         return parts, words
 
     def validate(self) -> None:
@@ -363,7 +388,11 @@ class GraphonGame(ABC):
             if given:
                 P = self.transition(h, z)
                 if P.dim() < 3 or P.shape[-3:] != (law.shape[-1], pi.shape[-1], law.shape[-1]):
-                    raise refuse(f"transition(h={h})", f"shape {tuple(P.shape)}", f"[..., s, a, t] = [..., {law.shape[-1]}, {pi.shape[-1]}, {law.shape[-1]}]")
+                    raise refuse(
+                        f"transition(h={h})",
+                        f"shape {tuple(P.shape)}",
+                        f"[..., s, a, t] = [..., {law.shape[-1]}, {pi.shape[-1]}, {law.shape[-1]}]",
+                    )
                 require_rows(P, f"transition(h={h})")
             else:
                 total = self.expect(h, torch.ones_like(mass), z)

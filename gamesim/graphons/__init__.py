@@ -15,11 +15,6 @@ ranked attachment, Erdos-Renyi); Fabian, Cui and Koeppl, "Learning sparse grapho
 laws, which are L^p graphons and exceed 1); Zhang, Tan, Wang and Yang, arXiv 2310.17531 and 2310.08089 (exp, blocks).
 """
 
-from typing import Any
-
-from torch import Tensor
-
-from gamesim.errors import refuse
 from gamesim.graphons.empirical import Empirical
 from gamesim.graphons.families import (
     BlockGraphon,
@@ -57,20 +52,8 @@ __all__ = [
     "Step",
     "StochasticBlock",
     "UniformAttachment",
-    "as_graphon",
     "interpolate",
     "quadrature",
     "require_graphon",
     "separate",
 ]
-
-
-def as_graphon(value: Any, field: str = "graphon") -> Graphon:
-    """A graphon from what a user has: a Graphon, a function of (x, y), or a symmetric matrix of block values."""
-    if isinstance(value, Graphon):
-        return value
-    if isinstance(value, Tensor):
-        return BlockGraphon(tuple(map(tuple, value.tolist())))
-    if callable(value):
-        return FunctionGraphon(value)
-    raise refuse(field, value, f"a graphon ({', '.join(sorted(Graphon.kinds))}), a function W(x, y), or a matrix")

@@ -139,11 +139,15 @@ class StochasticBlock(Graphon, kind="stochastic-block"):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         cut = _lift(self.cut)
         same = (x < cut) == (y < cut)
-        return torch.where(same, torch.as_tensor(_lift(self.a), dtype=x.dtype), torch.as_tensor(_lift(self.b), dtype=x.dtype))
+        return torch.where(
+            same, torch.as_tensor(_lift(self.a), dtype=x.dtype), torch.as_tensor(_lift(self.b), dtype=x.dtype)
+        )
 
     def blocks(self) -> tuple[Tensor, Tensor]:
         if isinstance(self.cut, Tensor) and self.cut.dim() > 0:
-            raise refuse("graphon.cut", self.cut, "one number where blocks are used; pass operator=dense for a batch of cuts")
+            raise refuse(
+                "graphon.cut", self.cut, "one number where blocks are used; pass operator=dense for a batch of cuts"
+            )
         a, b = (torch.as_tensor(v, dtype=torch.float64) for v in (self.a, self.b))
         a, b = torch.broadcast_tensors(a, b)
         values = torch.stack([torch.stack([a, b], -1), torch.stack([b, a], -1)], -2)

@@ -29,6 +29,15 @@ class Graphon(ABC):
 
     kind: ClassVar[str] = "custom"
 
+    @classmethod
+    def adopt(cls, value: Any, field: str) -> "Graphon | None":
+        """A function W(x, y), or a symmetric matrix of block values, is a graphon."""
+        from gamesim.graphons.families import BlockGraphon, FunctionGraphon
+
+        if isinstance(value, Tensor):
+            return BlockGraphon(tuple(map(tuple, value.tolist())) if value.dim() == 2 else ())
+        return FunctionGraphon(value) if callable(value) and not isinstance(value, type) else None
+
     def __str__(self) -> str:
         """As the command line writes it.
 
@@ -36,7 +45,7 @@ class Graphon(ABC):
         >>> str(PowerLaw(a=0.3)), str(UniformAttachment())
         ('power-law(0.3)', 'uniform-attachment')
         """
-        given = [getattr(self, f.name) for f in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
+        given: list[Any] = list(vars(self).values()) if dataclasses.is_dataclass(self) else []
         if not given or not all(isinstance(x, float) for x in given):
             return self.kind
         return f"{self.kind}({', '.join(f'{x:g}' for x in given)})"
@@ -66,10 +75,14 @@ class Graphon(ABC):
             return grid
         found = self.blocks()
         if found is None:
-            raise refuse("quadrature", rule, f"a step graphon (stochastic-block, step, erdos-renyi, graph); {self} is not")
+            raise refuse(
+                "quadrature", rule, f"a step graphon (stochastic-block, step, erdos-renyi, graph); {self} is not"
+            )
         edges = torch.cat([torch.zeros(1), found[1], torch.ones(1)]).to(device=device, dtype=dtype)
         if positions not in (None, len(edges) - 1):
-            raise refuse("positions", positions, f"{len(edges) - 1} with quadrature=block: one per block, or leave it out")
+            raise refuse(
+                "positions", positions, f"{len(edges) - 1} with quadrature=block: one per block, or leave it out"
+            )
         return Grid((edges[1:] + edges[:-1]) / 2, edges.diff(), rule)
 
     def operator(self, grid: Grid, form: Form = "auto") -> Operator:
@@ -89,7 +102,11 @@ class Graphon(ABC):
         if form == "dense":
             if len(grid) > DENSE_LIMIT:
                 gigabytes = 8e-9 * len(grid) ** 2
-                raise refuse("operator", "dense", f"another form, or fewer than {DENSE_LIMIT} positions: {len(grid)} need {gigabytes:.0f} GB")
+                raise refuse(
+                    "operator",
+                    "dense",
+                    f"another form, or fewer than {DENSE_LIMIT} positions: {len(grid)} need {gigabytes:.0f} GB",
+                )
             return Dense(self(x[:, None], x) * w)
         raise refuse("operator", form, f"a form that {self} has: {', '.join(self.forms(x))}")
 
@@ -145,4 +162,4 @@ def require_graphon(values: Tensor, field: str, positions: Tensor | None = None)
     first(~values.isfinite(), "a graphon is finite", "a finite number")
     first(values < 0, "a graphon is never negative", "at least 0")
     first(values > 1 + 1e-12, "a graphon is a probability of an edge; only the power laws exceed it", "at most 1")
-    first((values - values.mT).abs() > 1e-9, "a graphon is symmetric", f"W(x, y) = W(y, x)")
+    first((values - values.mT).abs() > 1e-9, "a graphon is symmetric", "W(x, y) = W(y, x)")

@@ -113,6 +113,16 @@ def _new(batch: torch.Size, own: tuple[int, ...]) -> tuple[Tensor, Any]:
     return torch.from_numpy(out).view(*batch, *own), out
 
 
+def prepare(game: GraphonGame) -> None:
+    """Compile or load the loops and the row functions of a game."""
+    from gamesim.kernels import loops
+
+    rows = _plan(game).rows
+    assert loops.values
+    for row in (rows.reward, rows.expect, rows.push):
+        assert row.address
+
+
 def aggregate(game: GraphonGame, flow: Tensor) -> Tensor:
     """z of a flow[..., h, k, s] -> [..., h, k, s]: the answer is the only thing made of the size of a flow."""
     from gamesim.kernels import loops
