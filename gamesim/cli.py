@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 the run diverged or a claim, check or bar fails, 2 bad input, 130 and 143 interrupted.
 """
 
-import hashlib
 import os
 import shlex
 import sys
@@ -164,81 +163,32 @@ def run(game: str, solver: str, **options: Any) -> None:
 
 
 def _run(
-    game_id: str, solver_id: str, *, game_options: Sequence[str], solver_options: Sequence[str], iterations: int,
-    tolerance: float | None, seeds: int, seed: int, every: int, average: bool, device: str, threads: int, fused: bool,
-    out: Path | None, name: str | None, resume: bool, as_json: bool,
+    game_id: str, solver_id: str, *, game_options: Sequence[str], solver_options: Sequence[str], threads: int,
+    out: Path | None, name: str | None, as_json: bool, **options: Any,
 ) -> int:  # fmt: skip
     from gamesim.files import require_name
 
-    given_game, given_solver = _pairs("-g", game_options), _pairs("-s", solver_options)
+    given = _pairs("-g", game_options), _pairs("-s", solver_options)
     if name is not None:
         require_name(name, "name")
         if out is not None:
             raise refuse("name", name, "no --out beside it: give one of the two")
+        out = Path("runs") / name
     _here_on_path()
-    game_class, solver_class = catalog.find("games", game_id), catalog.find("solvers", solver_id)
+    classes = catalog.find("games", game_id), catalog.find("solvers", solver_id)
     _limit_threads(threads)
 
-    from gamesim.kernels import fused as fused_kernels
-    from gamesim.loop import Status, solve
-    from gamesim.parameters import build
-    from gamesim.progress import Progress, announced
-    from gamesim.records import Record, settings
-    from gamesim.signals import Interrupted, Signals
+    from gamesim.running import run_on_disk
 
-    if device != "cpu" and "device" not in getattr(game_class, "__dataclass_fields__", {}):
-        raise refuse("device", device, f"cpu: {game_id} has no parameter `device`")
-    if device != "cpu":
-        given_game.setdefault("device", device)
-    game = build(game_class, given_game, what=game_id)
-    solver = build(solver_class, given_solver, what=solver_id)
-    config = settings(
-        game, solver, ids=(game_id, solver_id), given=(given_game, given_solver), iterations=iterations,
-        tolerance=tolerance, seeds=seeds, seed=seed, every=every, average=average, threads=threads, fused=fused,
-        command=shlex.join(["gamesim", *sys.argv[1:]]),
-    )  # fmt: skip
-    folder = out or Path("runs") / (name or _run_name(config))
-    signals = Signals()
-    record = Record(folder, config, resume=resume)
-    try:
-        with signals, fused_kernels(fused):
-            with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
-                getattr(game, "prepare", lambda: None)()
-            result = solve(
-                game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
-                seed=seed, every=every, average=average, resume=record.snapshot,
-                observers=[record, signals, *([] if as_json else [Progress()])],
-            )  # fmt: skip
-            figures = _draw(folder)
-            summary = record.finish(result)
-    except BaseException as stop:
-        record.abandon()
-        if isinstance(stop, Interrupted):
-            click.echo("stopped at once; the last checkpoint stays, --resume continues from it", err=True)
-            return 128 + int(stop.args[0])
-        raise
-    if as_json:
-        _print_json(summary)
+    command = shlex.join(["gamesim", *sys.argv[1:]])
+    outcome = run_on_disk(classes, (game_id, solver_id), given, out=out, show=not as_json, command=command, **options)
+    if outcome.summary is None:
+        click.echo("stopped at once; the last checkpoint stays, --resume continues from it", err=True)
+    elif as_json:
+        _print_json(outcome.summary)
     else:
-        _print_summary(summary, figures)
-    if result.status is Status.INTERRUPTED:
-        return 128 + signals.caught
-    return 1 if result.status is Status.DIVERGED else 0
-
-
-def _draw(folder: Path) -> list[Path]:
-    from gamesim.figures import draw, save
-
-    return save(draw(folder), folder / "figures", "convergence")
-
-
-def _run_name(config: dict[str, Any]) -> str:
-    from gamesim.files import to_json
-
-    settings = {k: config[k] for k in ("game", "solver", "seeds", "seed", "every", "average")}
-    digest = hashlib.sha256(to_json(settings).encode()).hexdigest()[:8]
-    stem = f"{config['game']['id']}-{config['solver']['id']}".replace("/", "-").replace(":", "-")
-    return f"{stem[:80].lstrip('_.-')}-{digest}"
+        _print_summary(outcome.summary, outcome.figures)
+    return outcome.code
 
 
 def _pairs(flag: str, options: Sequence[str]) -> dict[str, str]:

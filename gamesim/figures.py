@@ -20,8 +20,9 @@ from safetensors import SafetensorError, safe_open
 from gamesim.charts import Chart, Panel
 from gamesim.errors import InvalidInput, refuse
 from gamesim.files import read_json, write_with
-from gamesim.loop import Result, Trace
+from gamesim.loop import Result
 from gamesim.records import read_trace
+from gamesim.traces import Trace
 
 INK, QUIET = "#1b1b1e", "#8a8f98"
 COLOURS = ("#0b6e99", "#d1603d", "#3d8b5f", "#8452a8", "#b8860b", "#5b6770", "#c2416b")

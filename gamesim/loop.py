@@ -7,7 +7,7 @@ worth measuring is the family's affair (`metrics`) with the solver's parameters 
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,12 +16,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gamesim.averaging import Averaged
 from gamesim.errors import InvalidInput, MissingExtra, refuse
 from gamesim.games.game import Game, Policy, measure, require_game, require_policy, values_of
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.schedules import Schedule
 from gamesim.states import expanded, rebuilt
+from gamesim.traces import Snapshot, Trace
 
 
 class Status(Enum):
@@ -71,39 +73,6 @@ class Observer:
 
     def end(self, run: "Run") -> None:
         """Once, whatever the status."""
-
-
-@dataclass
-class Trace:
-    """What was measured: iterations[row] and, for each metric, values[row], each of the run's batch shape."""
-
-    iterations: list[int] = field(default_factory=list)
-    metrics: dict[str, list[Tensor]] = field(default_factory=dict)
-    first_seed: int = 0
-
-    def add(self, iteration: int, measured: Mapping[str, Tensor]) -> None:
-        self.iterations.append(iteration)
-        for name, value in measured.items():
-            self.metrics.setdefault(name, []).append(value.detach().to("cpu", torch.float64))
-
-    def only(self, kept: Callable[[int], bool]) -> "Trace":
-        """The rows of some iterations."""
-        which = [i for i, iteration in enumerate(self.iterations) if kept(iteration)]
-        return Trace(
-            [self.iterations[i] for i in which],
-            {name: [x[i] for i in which] for name, x in self.metrics.items()},
-            self.first_seed,
-        )
-
-    def rows(self, last: bool = False) -> list[tuple[int, int, str, float]]:
-        """Tidy (iteration, seed, metric, value); a batch of more than seeds is flattened. `last`: only the newest."""
-        which = range(len(self.iterations))[-1:] if last else range(len(self.iterations))
-        return [
-            (self.iterations[i], seed, name, value)
-            for i in which
-            for name, found in self.metrics.items()
-            for seed, value in enumerate(found[i].reshape(-1).tolist(), start=self.first_seed)
-        ]
 
 
 @dataclass
@@ -166,58 +135,6 @@ class Result:
         except ModuleNotFoundError:
             raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
         return pandas.DataFrame(self.trace.rows(), columns=["iteration", "seed", "metric", "value"])
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where an earlier run was: its iteration, its state by names (`gamesim.states.tensors`) and its trace."""
-
-    iteration: int
-    tensors: Mapping[str, Tensor]
-    trace: Trace
-
-
-@dataclass(frozen=True)
-class Averaged:
-    """Any solver, with the mean of its iterates as the policy: what the theorems for averages speak of.
-
-    mean_t = mean_{t-1} + (x_t - mean_{t-1}) / (t + 1), over the iterates 0..t, for the policy and for a flow.
-    """
-
-    solver: Any
-
-    @property
-    def requires(self) -> Any:
-        return getattr(self.solver, "requires", Game)
-
-    @property
-    def measures(self) -> dict[str, Any]:
-        return dict(getattr(self.solver, "measures", {}))
-
-    def init(self, game: Any) -> "Mean":
-        state = self.solver.init(game)
-        return Mean(state, state.policy, _flows(state))
-
-    def step(self, t: int, game: Any, state: "Mean", generator: Stream) -> "Mean":
-        inner = self.solver.step(t, game, state.inner, generator)
-
-        def mean(old: Policy, new: Policy) -> Policy:
-            return tuple(torch.lerp(x, y, 1 / (t + 2)) for x, y in zip(old, new, strict=True))
-
-        return Mean(inner, mean(state.policy, inner.policy), mean(state.flow, _flows(inner)))
-
-
-@dataclass(frozen=True)
-class Mean:
-    """The state of `Averaged`: the last iterate inside, the means beside it."""
-
-    inner: Any
-    policy: Policy
-    flow: tuple[Tensor, ...]
-
-
-def _flows(state: Any) -> tuple[Tensor, ...]:
-    return (state.flow,) if isinstance(getattr(state, "flow", None), Tensor) else ()
 
 
 def solve(

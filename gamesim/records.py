@@ -34,9 +34,10 @@ from torch import Tensor
 from gamesim import kernels
 from gamesim.errors import InvalidInput, refuse
 from gamesim.files import Lock, fingerprint, own_folder, read_json, to_json, write_json, write_text, write_with
-from gamesim.loop import Observer, Result, Run, Snapshot, Status, Trace
+from gamesim.loop import Observer, Result, Run, Status
 from gamesim.parameters import plain
 from gamesim.states import tensors as tensors_of
+from gamesim.traces import Snapshot, Trace
 
 HEADER = ("iteration", "seed", "metric", "value")
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gamesim import catalog, cli, diagnosis
+from gamesim import catalog, cli, diagnosis, running
 from gamesim.files import read_json
 from gamesim.records import read_trace
 
@@ -38,7 +38,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_draw", lambda folder: [folder / "figures" / "convergence.png"])
+    monkeypatch.setattr(running, "save", lambda figure, folder, name: [folder / f"{name}.png"])
+    monkeypatch.setattr(running, "draw", lambda folder: None)
 
 
 def as_json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:

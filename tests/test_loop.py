@@ -14,11 +14,13 @@ from torch import Tensor
 
 import gamesim as gs
 from gamesim import catalog
+from gamesim.averaging import Averaged
 from gamesim.errors import InvalidInput
 from gamesim.games import Game, GraphonGame, Policy
-from gamesim.loop import Averaged, Observer, Run, Snapshot, Status, Trace, solve
+from gamesim.loop import Observer, Run, Status, solve
 from gamesim.states import Played, Scored, tensors
 from gamesim.testing import check_batch, check_game, check_solver
+from gamesim.traces import Snapshot, Trace
 
 GAMES, SOLVERS = sorted(catalog.table("games")), sorted(catalog.table("solvers"))
 NOISY = ("gmfg-ppo", "online-mirror-descent", "policy-mirror-descent")

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import gamesim as gs
-from gamesim import cli, files
+from gamesim import cli, files, running
 from gamesim.errors import InvalidInput
 from gamesim.files import Lock, own_folder, read_json, require_name, to_json, write_json, write_text, write_with
 from gamesim.loop import Observer, Run, Status, solve
@@ -32,7 +32,8 @@ def run(folder: Path, *more: str, iterations: int = 6) -> int:
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_draw", lambda folder: [folder / "figures" / "convergence.png"])
+    monkeypatch.setattr(running, "save", lambda figure, folder, name: [folder / f"{name}.png"])
+    monkeypatch.setattr(running, "draw", lambda folder: None)
 
 
 @pytest.fixture
@@ -346,10 +347,10 @@ import os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
 import numba, safetensors.torch, gamesim.loop, gamesim.records
-from gamesim import cli
+from gamesim import cli, running
 from gamesim.records import Record
 
-cli._draw = lambda folder: []
+running.draw, running.save = lambda folder: None, lambda figure, folder, name: [folder]
 gamesim.records.versions()
 folder, *arguments = sys.argv[1:]
 

@@ -29,10 +29,8 @@ class Dense(Operator):
     form: ClassVar[str] = "dense"
 
     def __call__(self, columns: Tensor) -> Tensor:
-        if self.matrix.dim() == 2 and columns.dim() > 2:  # one product for a whole batch, not one for each
-            k, c = columns.shape[-2:]
-            flat = self.matrix @ columns.movedim(-2, 0).reshape(k, -1)
-            return flat.reshape(k, *columns.shape[:-2], c).movedim(0, -2)
+        if self.matrix.dim() == 2 and columns.dim() > 2:
+            return in_one_product(self.matrix, columns)
         return self.matrix @ columns
 
 
@@ -93,9 +91,14 @@ class Sparse(Operator):
     form: ClassVar[str] = "sparse"
 
     def __call__(self, columns: Tensor) -> Tensor:
-        k, c = columns.shape[-2:]
-        flat = columns.movedim(-2, 0).reshape(k, -1)
-        return (self.matrix @ flat).reshape(k, *columns.shape[:-2], c).movedim(0, -2)
+        return in_one_product(self.matrix, columns)
+
+
+def in_one_product(matrix: Tensor, columns: Tensor) -> Tensor:
+    """matrix[k, j] applied to columns[..., j, c] as one product for the whole batch, not one for each."""
+    k, c = columns.shape[-2:]
+    flat = matrix @ columns.movedim(-2, 0).reshape(k, -1)
+    return flat.reshape(k, *columns.shape[:-2], c).movedim(0, -2)
 
 
 def compressed(matrix: Any, like: Tensor) -> Tensor:

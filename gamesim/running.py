@@ -1,0 +1,71 @@
+"""A run from names to a folder: build the game and the solver, solve, record, draw; what `gamesim run` does."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gamesim.errors import refuse
+from gamesim.figures import draw, save
+from gamesim.files import to_json
+from gamesim.kernels import fused as fused_kernels
+from gamesim.loop import Status, solve
+from gamesim.parameters import build
+from gamesim.progress import Progress, announced
+from gamesim.records import SAME, Record, settings
+from gamesim.signals import Interrupted, Signals
+
+Two = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How it ended: the summary (None if it was stopped at once), the figures and the exit code."""
+
+    code: int
+    summary: dict[str, Any] | None = None
+    figures: list[Path] = field(default_factory=list)
+
+
+def run_on_disk(
+    classes: Two, ids: tuple[str, str], given: tuple[dict[str, str], dict[str, str]], *, iterations: int,
+    tolerance: float | None, seeds: int, seed: int, every: int, average: bool, device: str, fused: bool,
+    out: Path | None, resume: bool, show: bool, command: str,
+) -> Outcome:  # fmt: skip
+    """Solve and write the run; classes, ids and given parameters are pairs (game, solver)."""
+    if device != "cpu":
+        if "device" not in getattr(classes[0], "__dataclass_fields__", {}):
+            raise refuse("device", device, f"cpu: {ids[0]} has no parameter `device`")
+        given[0].setdefault("device", device)
+    game, solver = (build(kind, typed, what=id) for kind, typed, id in zip(classes, given, ids, strict=True))
+    signals = Signals()
+    with signals, fused_kernels(fused):
+        config = settings(
+            game, solver, ids=ids, given=given, iterations=iterations, tolerance=tolerance, seeds=seeds, seed=seed,
+            every=every, average=average, command=command,
+        )  # fmt: skip
+        record = Record(out or Path("runs") / name_of(config), config, resume=resume)
+        try:
+            with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
+                getattr(game, "prepare", lambda: None)()
+            result = solve(
+                game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
+                seed=seed, every=every, average=average, resume=record.snapshot,
+                observers=[record, signals, *([Progress()] if show else [])],
+            )  # fmt: skip
+            figures = save(draw(record.folder), record.folder / "figures", "convergence")
+            summary = record.finish(result)
+        except BaseException as stop:
+            record.abandon()
+            if isinstance(stop, Interrupted):
+                return Outcome(128 + int(stop.args[0]))
+            raise
+    codes = {Status.INTERRUPTED: 128 + signals.caught, Status.DIVERGED: 1}
+    return Outcome(codes.get(result.status, 0), summary, figures)
+
+
+def name_of(config: dict[str, Any]) -> str:
+    """The default name of a run: its game, its solver, and a hash of what a resumed run must share."""
+    digest = hashlib.sha256(to_json({key: config[key] for key in SAME}).encode()).hexdigest()[:8]
+    stem = f"{config['game']['id']}-{config['solver']['id']}".replace("/", "-").replace(":", "-")
+    return f"{stem[:80].lstrip('_.-')}-{digest}"

@@ -1,0 +1,49 @@
+"""What was measured along a run, and where an earlier run was."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Trace:
+    """What was measured: iterations[row] and, for each metric, values[row], each of the run's batch shape."""
+
+    iterations: list[int] = field(default_factory=list)
+    metrics: dict[str, list[Tensor]] = field(default_factory=dict)
+    first_seed: int = 0
+
+    def add(self, iteration: int, measured: Mapping[str, Tensor]) -> None:
+        self.iterations.append(iteration)
+        for name, value in measured.items():
+            self.metrics.setdefault(name, []).append(value.detach().to("cpu", torch.float64))
+
+    def only(self, kept: Callable[[int], bool]) -> "Trace":
+        """The rows of some iterations."""
+        which = [i for i, iteration in enumerate(self.iterations) if kept(iteration)]
+        return Trace(
+            [self.iterations[i] for i in which],
+            {name: [x[i] for i in which] for name, x in self.metrics.items()},
+            self.first_seed,
+        )
+
+    def rows(self, last: bool = False) -> list[tuple[int, int, str, float]]:
+        """Tidy (iteration, seed, metric, value); a batch of more than seeds is flattened. `last`: only the newest."""
+        which = range(len(self.iterations))[-1:] if last else range(len(self.iterations))
+        return [
+            (self.iterations[i], seed, name, value)
+            for i in which
+            for name, found in self.metrics.items()
+            for seed, value in enumerate(found[i].reshape(-1).tolist(), start=self.first_seed)
+        ]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where an earlier run was: its iteration, its state by names (`gamesim.states.tensors`) and its trace."""
+
+    iteration: int
+    tensors: Mapping[str, Tensor]
+    trace: Trace
