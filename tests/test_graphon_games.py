@@ -253,7 +253,7 @@ def test_flow_and_values_are_the_naive_ones(cls: type[GraphonGame], given: Any, 
 
 @pytest.mark.usefixtures("path")
 def test_performance_difference_is_a_divergence() -> None:
-    """J*(mu) - J(pi, mu) = lam E_{pi in mu} sum_h KL(pi_h || pi*_h), for any frozen flow mu (spec 1.3)."""
+    """J*(mu) - J(pi, mu) = lam E_{pi in mu} sum_h KL(pi_h || pi*_h), for any frozen flow mu."""
     game, lam = Cyber(positions=5, horizon=6), 0.4
     mu = game.flow((torch.from_numpy(some_policy(game, 1)),))
     policy = (torch.from_numpy(some_policy(game, 2)),)
