@@ -48,7 +48,8 @@ WORDS = {
 }
 REPORT_STYLE = (
     "body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1e}"
-    "svg{max-width:100%;height:auto}.claim{border-left:4px solid #0b6e99;padding-left:.8rem}"
+    "svg{max-width:100%;height:auto}.claim{border-left:4px solid #b8860b;padding-left:.8rem;margin:.4rem 0}"
+    ".claim.holds{border-color:#3d8b5f}.claim.fails{border-color:#c0392b}"
 )
 FLOOR = 1e-17  # what is drawn where a measure is exactly zero
 
@@ -257,12 +258,15 @@ def to_svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def report(title: str, sections: Sequence[tuple[str, str, Sequence[str], Sequence[Figure]]]) -> str:
-    """A self-contained HTML page: for each section a heading, a text, rows of claims (HTML-safe text), and figures."""
+def report(title: str, sections: Sequence[tuple[str, str, Sequence[tuple[str, str]], Sequence[Figure]]]) -> str:
+    """A self-contained HTML page: heading, paragraphs, (verdict, text) of claims, and figures of each section."""
     body = []
-    for heading, text, rows, figures in sections:
-        body.append(f"<h2>{html.escape(heading)}</h2><p>{html.escape(text)}</p>")
-        body += [f"<p class=claim>{html.escape(row)}</p>" for row in rows]
+    for heading, text, claims, figures in sections:
+        body.append(f"<h2>{html.escape(heading)}</h2>")
+        body += [f"<p>{html.escape(' '.join(part.split()))}</p>" for part in text.split("\n\n")]
+        for verdict, words in claims:
+            kind = verdict if verdict in ("holds", "fails") else "undecided"
+            body.append(f"<p class='claim {kind}'><b>{html.escape(verdict)}</b> {html.escape(words)}</p>")
         body += [f"<figure>{to_svg(figure)}</figure>" for figure in figures]
     name = html.escape(title)
     head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{REPORT_STYLE}</style>"

@@ -6,6 +6,7 @@ judges. A claim that fails is reported as such; a claim is *undecided* when its 
 
 import csv
 import io
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,12 +141,13 @@ def reproduce(
         write_text(folder / "data.csv", table(study.data))
         write_json(folder / "claims.json", result)
         results.append(result)
-        text = " ".join((experiment.__doc__ or "").split()) + (f" {study.notes}" if study.notes else "")
-        sections.append((name, text, [_row(c) for c in study.claims], [figure for _, figure in figures]))
+        about = sys.modules[experiment.__module__].__doc__ or ""
+        text = "\n\n".join(part.strip() for part in (about, experiment.__doc__ or "", study.notes) if part)
+        sections.append((name, text, [(c.verdict, _words(c)) for c in study.claims], [figure for _, figure in figures]))
         write_text(out / "report.html", report("gamesim: claims and what was measured", sections))
     return results
 
 
-def _row(claim: Claim) -> str:
+def _words(claim: Claim) -> str:
     interval = "" if claim.interval is None else f", interval [{claim.interval[0]:.4g}, {claim.interval[1]:.4g}]"
-    return f"{claim.verdict.upper()}: {claim.statement} — measured {claim.statistic:.4g}{interval}"
+    return f"{claim.statement} — measured {claim.statistic:.4g}{interval}"

@@ -191,6 +191,6 @@ def test_svg_is_an_element_with_the_same_text_each_time() -> None:
 
 def test_a_report_escapes_what_it_is_given() -> None:
     bad: Any = "<script>alert(1)</script>"
-    page = report(bad, [(bad, bad, [bad], [draw_chart(CHART)])])
+    page = report(bad, [(bad, bad, [(bad, bad)], [draw_chart(CHART)])])
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 5
+    assert page.count("&lt;script&gt;") == 6

@@ -21,13 +21,12 @@ from gamesim.graphons.families import (
     CutoffPowerLaw,
     ErdosRenyi,
     Exponential,
-    FunctionGraphon,
     PowerLaw,
     RankedAttachment,
     StochasticBlock,
     UniformAttachment,
 )
-from gamesim.graphons.graphon import Graphon, require_graphon, separate
+from gamesim.graphons.graphon import FunctionGraphon, Graphon, require_graphon, separate
 from gamesim.graphons.grids import Grid, Rule, interpolate, quadrature
 from gamesim.graphons.operators import Dense, Form, LowRank, Operator, PrefixSum, Sparse, Step
 

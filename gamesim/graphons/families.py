@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.graphons.graphon import DENSE_LIMIT, Graphon, require_graphon
-from gamesim.graphons.grids import Grid
-from gamesim.graphons.operators import Form, Operator
+from gamesim.graphons.graphon import Graphon, require_graphon
 from gamesim.parameters import Fraction, NonNegative, Positive, Probability, check
 
 
@@ -196,22 +194,3 @@ class Exponential(Graphon, kind="exp"):
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.tanh(_lift(self.theta) * x * y / 2)
-
-
-@dataclass(frozen=True)
-class FunctionGraphon(Graphon):
-    """Your own W: a symmetric function of two broadcasting tensors, checked on the grid it is used on."""
-
-    function: Callable[[Tensor, Tensor], Tensor]
-    """(x, y) -> W(x, y) in [0, 1]."""
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.as_tensor(self.function(x, y)).to(x) + torch.zeros_like(x + y)
-
-    def operator(self, grid: Grid, form: Form = "auto") -> Operator:
-        some = torch.linspace(0, len(grid) - 1, min(len(grid), 1000), device=grid.positions.device).long()
-        x = grid.positions[some]
-        require_graphon(self(x[:, None], x), "graphon", x)
-        if form == "auto" and len(grid) > DENSE_LIMIT:
-            form = "low-rank"
-        return super().operator(grid, form)

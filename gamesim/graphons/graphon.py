@@ -2,6 +2,8 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -32,10 +34,9 @@ class Graphon(ABC):
     @classmethod
     def adopt(cls, value: Any, field: str) -> "Graphon | None":
         """A function W(x, y), or a symmetric matrix of block values, is a graphon."""
-        from gamesim.graphons.families import BlockGraphon, FunctionGraphon
-
         if isinstance(value, Tensor):
-            return BlockGraphon(tuple(map(tuple, value.tolist())) if value.dim() == 2 else ())
+            matrix: Graphon = cls.kinds["step"](tuple(map(tuple, value.tolist())) if value.dim() == 2 else ())
+            return matrix
         return FunctionGraphon(value) if callable(value) and not isinstance(value, type) else None
 
     def __str__(self) -> str:
@@ -163,3 +164,22 @@ def require_graphon(values: Tensor, field: str, positions: Tensor | None = None)
     first(values < 0, "a graphon is never negative", "at least 0")
     first(values > 1 + 1e-12, "a graphon is a probability of an edge; only the power laws exceed it", "at most 1")
     first((values - values.mT).abs() > 1e-9, "a graphon is symmetric", "W(x, y) = W(y, x)")
+
+
+@dataclass(frozen=True)
+class FunctionGraphon(Graphon):
+    """Your own W: a symmetric function of two broadcasting tensors, checked on the grid it is used on."""
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    """(x, y) -> W(x, y) in [0, 1]."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.as_tensor(self.function(x, y)).to(x) + torch.zeros_like(x + y)
+
+    def operator(self, grid: Grid, form: Form = "auto") -> Operator:
+        some = torch.linspace(0, len(grid) - 1, min(len(grid), 1000), device=grid.positions.device).long()
+        x = grid.positions[some]
+        require_graphon(self(x[:, None], x), "graphon", x)
+        if form == "auto" and len(grid) > DENSE_LIMIT:
+            form = "low-rank"
+        return super().operator(grid, form)
