@@ -31,7 +31,7 @@ class Status(Enum):
 
     RUNNING = "still running"
     CONVERGED = "the tolerance is met"
-    OUT_OF_ITERATIONS = "all iterations done; for a smaller exploitability raise iterations or change the step size"
+    OUT_OF_ITERATIONS = "all iterations done; for less, raise them, change the step size or lower the temperature"
     STOPPED = "stopped by an observer"
     INTERRUPTED = "interrupted; the same command with --resume continues it"
     DIVERGED = "the policy or its measure is no longer finite: lower the step size or raise the temperature"
