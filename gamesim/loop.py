@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gamesim.averaging import Averaged
 from gamesim.errors import InvalidInput, MissingExtra, refuse
-from gamesim.games.game import Game, Policy, measure, require_game, require_policy, values_of
+from gamesim.games.game import Game, Policy, measure, probe, require_game, require_policy, values_of
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.schedules import Schedule
@@ -280,7 +280,7 @@ def _require_batch(game: Any, start: Policy) -> None:
             f"write {name} with '...' (check_batch tells where), or run it without them"
         )
 
-    other = tuple(map(_sloped, start))
+    other = probe(start)
     alone = [answers(start), answers(other)]
     try:
         both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))
@@ -294,11 +294,6 @@ def _require_batch(game: Any, start: Policy) -> None:
             raise wrong(f"answers a batch of policies with shape {list(found.shape)} instead of {list(one.shape)}")
         if not torch.allclose(found, one, rtol=1e-3, atol=1e-5, equal_nan=True):
             raise wrong("answers a batch of policies otherwise than one by one")
-
-
-def _sloped(p: Tensor) -> Tensor:
-    """A policy that is not uniform and differs from row to row."""
-    return torch.softmax(torch.sin(1 + torch.arange(p.numel(), dtype=p.dtype, device=p.device)).reshape(p.shape), -1)
 
 
 def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]]:

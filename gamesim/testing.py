@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gamesim.errors import InvalidInput
-from gamesim.games.game import Policy, measure, require_game, require_policy, values_of
+from gamesim.games.game import Policy, measure, probe, require_game, require_policy, values_of
 from gamesim.loop import solve
 from gamesim.randomness import Stream
 from gamesim.states import rebuilt, tensors
@@ -53,7 +53,7 @@ def _check_feedback(game: Any, policy: Policy) -> None:
 
 
 def _check_exploitability(game: Any, policy: Policy) -> None:
-    tilted = tuple(_tilted(p) for p in policy)
+    tilted = probe(policy)
     for name, pi in (("the starting policy", policy), ("another policy", tilted)):
         for metric, value in measure(game, pi).items():
             assert bool(value.isfinite().all()), f"{metric}: not finite at {name}"
@@ -67,16 +67,10 @@ def _check_exploitability(game: Any, policy: Policy) -> None:
     )
 
 
-def _tilted(p: torch.Tensor) -> torch.Tensor:
-    """A policy that is not uniform, the same every time."""
-    shade = torch.arange(p.numel(), dtype=p.dtype, device=p.device).reshape(p.shape)
-    return torch.softmax(torch.sin(1 + shade), -1)
-
-
 def check_batch(game: Any) -> None:
     """A game that accepts leading dimensions: a stack of policies gives the stack of the answers (needed for seeds)."""
     policy = game.start()
-    other = tuple(_tilted(p) for p in policy)
+    other = probe(policy)
     both = tuple(torch.stack([p, q]) for p, q in zip(policy, other, strict=True))
     try:
         values, gap = values_of(game, both), measure(game, both)["exploitability"]

@@ -80,6 +80,16 @@ def require_rows(p: Tensor, name: str, tolerance: float = 1e-6) -> None:
         raise refuse(f"{name}{list(index)}", f"a row that sums to {float(total[index]):.6g}", "rows that sum to one")
 
 
+def probe(like: Policy) -> Policy:
+    """A policy of the same shape without any symmetry, the same every time: what a game is tried out on."""
+
+    def rows(p: Tensor) -> Tensor:
+        place = torch.arange(p.numel(), dtype=p.dtype, device=p.device).reshape(p.shape)
+        return torch.softmax(torch.sin(1 + place), -1)
+
+    return tuple(map(rows, like))
+
+
 def exploitability(game: Game, policy: Policy, **parameters: Any) -> Tensor:
     """How far a policy is from equilibrium: the game's own measure, after the policy is checked."""
     require_game(game)
