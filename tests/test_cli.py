@@ -502,7 +502,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[Pat
         process.send_signal(number)
     found = {}
     for number, process in processes.items():
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         found[int(number)] = (folder / f"run{number}", process.returncode, out, err)
     return found
 
