@@ -21,7 +21,7 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.feedback import Exact, Feedback
 from gamesim.games import Game
-from gamesim.parameters import Temperature, check
+from gamesim.parameters import LOOKED_AT, Temperature, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Mixing, StepSize
 from gamesim.simplex import explore_scores, mirror_step
@@ -43,7 +43,7 @@ class PolicyMirrorDescent:
 
     def __post_init__(self) -> None:
         check(self)
-        for t in (0, 1, 10, 1000):
+        for t in LOOKED_AT:
             product = self.temperature * self.step_size(t)
             if bool((product >= 1).any() if isinstance(product, Tensor) else product >= 1):
                 raise refuse(

@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -13,9 +12,10 @@ import torch
 from gamesim.algorithms import GMFGPPO, FixedPoint, OnlineMirrorDescent
 from gamesim.benchmarks import plain_loops
 from gamesim.benchmarks.timing import Row, interleaved, repeated, row
+from gamesim.diagnosis import OPTIONAL
 from gamesim.envs import SIS, Beach, BeachBar
 from gamesim.games import GraphonGame
-from gamesim.graphons import Exponential, UniformAttachment
+from gamesim.graphons import Dense, Exponential, LowRank, UniformAttachment
 from gamesim.kernels import fused
 from gamesim.loop import Solver
 from gamesim.randomness import Stream
@@ -133,10 +133,16 @@ def _with(on: bool, call: Callable[[], None]) -> Callable[[], None]:
 
 
 def arithmetic(game: GraphonGame) -> float:
-    """Flops of one iteration: aggregates (dense), push and backup with dense P, and 25 for each policy entry."""
+    """Flops of one iteration: aggregates as the operator does them, push and backup with P dense, 25 a policy entry."""
     *_, k, s, a = game.shape
-    widths = {"dense": 2.0 * k, "low-rank": 4.0 * 9, "prefix-sum": 6.0, "step": 4.0, "sparse": 2.0}
-    return game.horizon * (k * s * widths[game.operators[0].form] + 4.0 * k * s * a * s + 25.0 * k * s * a)
+    match game.operators[0]:
+        case LowRank(left, _):
+            width = 4.0 * left.shape[-1]
+        case Dense(_):
+            width = 2.0 * k
+        case _:  # a few running sums for each position
+            width = 6.0
+    return game.horizon * (k * s * width + 4.0 * k * s * a * s + 25.0 * k * s * a)
 
 
 def gemm_rate() -> float:
@@ -151,12 +157,13 @@ def against_mfglib() -> Row:
     solver = OnlineMirrorDescent(Constant(0.1))
     stream, state = Stream(0), solver.init(game)
     contestants = {"ours": repeated(lambda: solver.step(0, game, state, stream), 5)}
-    note = "mfglib is not installed: pip install --no-deps mfglib"
-    if find_spec("mfglib") is not None:
+    try:
         from gamesim.benchmarks.peers import mfglib_step
 
         contestants["peer"] = repeated(mfglib_step(100, 15), 5)
         note = "one OMD step, float64 against its float32"
+    except ImportError:
+        note = f"mfglib is not installed: {OPTIONAL['mfglib']}"
     seconds = interleaved(contestants)
     return row(
         "mfglib/beach-bar-100", seconds["ours"] / 5, seconds["peer"] / 5 if "peer" in seconds else None, 5.0, note

@@ -61,7 +61,7 @@ def load(path: str, field: str = "class") -> Any:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise InvalidInput(f"{field}: cannot import {module!r} of {path!r} ({error}); is it on PYTHONPATH?") from None
-    except Exception as error:
+    except Exception as error:  # whatever a user's module raises while it is imported
         if module.partition(".")[0] == "gamesim":
             raise
         raise InvalidInput(

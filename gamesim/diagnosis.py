@@ -13,7 +13,7 @@ REQUIRED = (
 OPTIONAL = {
     "pandas": "pip install 'gamesim[data]'",
     "open_spiel": "pip install 'gamesim[peers]'",
-    "mfglib": "pip install --no-deps mfglib",
+    "mfglib": "pip install --no-deps mfglib && pip install optuna osqp",
 }
 PROBE = """
 import torch

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gamesim.averaging import Averaged
 from gamesim.errors import InvalidInput, MissingExtra, refuse
-from gamesim.games.game import Game, Policy, measure, probe, require_game, require_policy, values_of
+from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_policy
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.schedules import Schedule
@@ -175,7 +175,7 @@ def solve(
 
     solver, shape = _batched(solver, start[0], max(p.dim() for p in start))
     if batch + shape:
-        _require_batch(game, start)
+        require_batch(game)
     run = Run(game, solver, iterations, expanded(solver.init(game), batch + shape), _target(solver), tolerance)
     run.trace.first_seed = seed
 
@@ -265,35 +265,6 @@ def _require_fit(game: Any, solver: Any) -> None:
             type(game).__name__,
             f"a {family.__name__}, which {type(solver).__name__} needs; the mirror descents take any game",
         )
-
-
-def _require_batch(game: Any, start: Policy) -> None:
-    """Refuse a game that cannot be played by a batch of policies: two stacked must give the two answers, stacked."""
-
-    def answers(policy: Policy) -> tuple[Tensor, ...]:
-        return (*values_of(game, policy), measure(game, policy)["exploitability"])
-
-    def wrong(what: str) -> InvalidInput:
-        name = type(game).__name__
-        return InvalidInput(
-            f"game: {name} {what}, but seeds and tensors of hyper-parameters stack policies in front: "
-            f"write {name} with '...' (check_batch tells where), or run it without them"
-        )
-
-    other = probe(start)
-    alone = [answers(start), answers(other)]
-    try:
-        both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))
-    except Exception as error:  # whatever the user's code raises on a shape that it did not expect
-        raise wrong(
-            f"fails on a batch of policies ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
-        ) from error
-    for found, *parts in zip(both, *alone, strict=True):
-        one = torch.stack(parts)
-        if found.shape != one.shape:
-            raise wrong(f"answers a batch of policies with shape {list(found.shape)} instead of {list(one.shape)}")
-        if not torch.allclose(found, one, rtol=1e-3, atol=1e-5, equal_nan=True):
-            raise wrong("answers a batch of policies otherwise than one by one")
 
 
 def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]]:

@@ -32,6 +32,10 @@ from gamesim.errors import InvalidInput, refuse, unknown
 T = TypeVar("T")
 
 
+LOOKED_AT = (0, 1, 10, 1000, 10**6)
+"""The iterations at which a schedule is checked before a run: its kinds are monotone, so the ends decide."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a number must satisfy, with the words for it."""
@@ -45,7 +49,7 @@ class Bounds:
     def __contains__(self, value: object) -> bool:
         if callable(value):  # a schedule: at its start, soon after and far on
             try:
-                return all(value(t) in self for t in (0, 1, 10, 1000, 10**6))
+                return all(value(t) in self for t in LOOKED_AT)
             except ArithmeticError:  # it overflows, or divides by zero
                 return False
         x: Any = value if isinstance(value, int | float) else torch.as_tensor(value)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gamesim.errors import InvalidInput
-from gamesim.games.game import Policy, measure, probe, require_game, require_policy, values_of
+from gamesim.games.game import Policy, measure, probe, require_batch, require_game, require_policy, values_of
 from gamesim.loop import solve
 from gamesim.randomness import Stream
 from gamesim.states import rebuilt, tensors
@@ -69,26 +69,8 @@ def _check_exploitability(game: Any, policy: Policy) -> None:
 
 def check_batch(game: Any) -> None:
     """A game that accepts leading dimensions: a stack of policies gives the stack of the answers (needed for seeds)."""
-    policy = game.start()
-    other = probe(policy)
-    both = tuple(torch.stack([p, q]) for p, q in zip(policy, other, strict=True))
-    try:
-        values, gap = values_of(game, both), measure(game, both)["exploitability"]
-    except Exception as error:
-        raise AssertionError(
-            f"{type(game).__name__}: a leading batch dimension is not accepted ({error}); "
-            "write feedback and exploitability with '...' in front"
-        ) from None
-    alone = [values_of(game, pi) for pi in (policy, other)]
-    for i, q in enumerate(values):
-        torch.testing.assert_close(
-            q, torch.stack([a[i] for a in alone]), msg=f"feedback[{i}]: a batch of two differs from one by one"
-        )
-    gaps = torch.stack([measure(game, pi)["exploitability"] for pi in (policy, other)])
-    assert gap.shape == gaps.shape, (
-        f"exploitability: shape {tuple(gap.shape)} for a batch of 2; it must be the batch shape, {tuple(gaps.shape)}"
-    )
-    torch.testing.assert_close(gap, gaps, msg="exploitability: a batch of two differs from one by one")
+    with _asserting(game):
+        require_batch(game)
 
 
 def check_solver(solver: Any, game: Any) -> None:

@@ -606,3 +606,13 @@ def test_the_cyber_games_need_no_clip_for_power_laws() -> None:
         flow = game.flow(game.start())
         close(flow.sum(-1), np.ones((5, 8)))
         assert bool((flow >= 0).all())
+
+
+def test_the_grid_suits_the_graphon_of_every_step() -> None:
+    """Blocks that differ have no common exact grid, and an infinite W at any step rules out the end points."""
+    blocks = {"horizon": 2, "quadrature": "block"}
+    with pytest.raises(InvalidInput, match="the same blocks at every step"):
+        Beach(graphon=(StochasticBlock(cut=0.7), StochasticBlock(cut=0.4)), **blocks)
+    assert len(Beach(graphon=(StochasticBlock(a=0.9), StochasticBlock(a=0.5)), **blocks).grid) == 2
+    with pytest.raises(InvalidInput, match="infinite at position 0"):
+        Beach(graphon=(UniformAttachment(), PowerLaw()), horizon=2, quadrature="endpoint", positions=3)

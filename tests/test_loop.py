@@ -460,7 +460,7 @@ def test_seeds_of_a_game_that_takes_no_batch_are_refused_in_a_line(seeds: int) -
 @pytest.mark.parametrize(
     ("feedback", "exploitability", "words"),
     [
-        ("return (policy[0].flip(0),)", "return policy[0].sum(-1) - 1", "otherwise than one by one"),
+        ("return (policy[0].flip(0),)", "return policy[0].sum(-1) - 1", "another feedback[0] than one by one"),
         ("raise KeyError('no')", "return 0.0", "fails on a batch"),
         ("return policy", "return policy[0].sum() * 0", "shape [] instead of [2]"),
         ("return policy", "return float(policy[0].sum()) * 0", "shape [] instead of [2]"),
@@ -558,7 +558,10 @@ def test_check_game_says_what_is_wrong(case: str) -> None:
 
 @pytest.mark.parametrize(
     ("game", "words"),
-    [(Alone(), "differs|batch"), (broken(exploitability=lambda s, p: torch.zeros(2, 2)), "batch shape")],
+    [
+        (Alone(), "fails on a batch|answers a batch"),
+        (broken(exploitability=lambda s, p: torch.zeros(2, 2)), "exploitability of shape"),
+    ],
 )
 def test_check_batch_says_what_is_wrong(game: Any, words: str) -> None:
     with pytest.raises(AssertionError, match=words):

@@ -94,7 +94,7 @@ def _refusing(source: str, what: str) -> Iterator[None]:
             yield
     except InvalidInput:
         raise
-    except Exception as error:
+    except Exception as error:  # networkx, scipy and zipfile raise what they like on a broken file
         words = " ".join(str(error).split())[:200]
         raise refuse("graph", source, f"{what} ({type(error).__name__}: {words})") from None
 

@@ -120,3 +120,33 @@ def values_of(game: Game, policy: Policy, temperature: Any = 0.0) -> Policy:
         if q.shape != p.shape:
             raise refuse(f"feedback[{i}]", f"shape {tuple(q.shape)}", f"the shape of the policy, {tuple(p.shape)}")
     return found
+
+
+def require_batch(game: Game) -> None:
+    """Refuse a game that cannot be played by a batch: two policies stacked must give their two answers, stacked."""
+
+    def answers(policy: Policy) -> dict[str, Tensor]:
+        found = {f"feedback[{i}]": q for i, q in enumerate(values_of(game, policy))}
+        return {**found, "exploitability": measure(game, policy)["exploitability"]}
+
+    def wrong(what: str) -> InvalidInput:
+        name = type(game).__name__
+        return InvalidInput(
+            f"game: {name} {what}, but seeds and tensors of hyper-parameters stack policies in front: "
+            f"write {name} with '...' in front of every shape, or run it without them"
+        )
+
+    start = game.start()
+    other = probe(start)
+    alone = answers(start), answers(other)
+    try:
+        both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))
+    except Exception as error:  # whatever a user's code raises on a shape that it did not expect
+        reason = str(error).partition("\n")[0]
+        raise wrong(f"fails on a batch of policies ({type(error).__name__}: {reason})") from error
+    for name, found in both.items():
+        one = torch.stack([each[name] for each in alone])
+        if found.shape != one.shape:
+            raise wrong(f"answers a batch with {name} of shape {list(found.shape)} instead of {list(one.shape)}")
+        if not torch.allclose(found, one, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise wrong(f"answers a batch with another {name} than one by one")

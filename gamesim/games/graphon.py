@@ -91,7 +91,7 @@ class GraphonGame(ABC):
             raise refuse("graphon", f"{len(self.graphon)} graphons", f"one, or {self.horizon}: one for each step")
         if self.blocks is not None and self.graph is None:
             raise refuse("blocks", self.blocks, "nothing without a graph: blocks averages a network")
-        if self.graph is not None and self.graphon != type(self).__dataclass_fields__["graphon"].default:
+        if self.graph is not None and self.graphon is not type(self).__dataclass_fields__["graphon"].default:
             raise refuse("graph", self.graph, "no graphon beside it: give one of the two")
         if self.z_is_probability and not (self.normalize or self.clip):
             for w in self.graphons:
@@ -160,7 +160,10 @@ class GraphonGame(ABC):
     def grid(self) -> Grid:
         """Positions and quadrature weights; a network has one position per node or block unless told otherwise."""
         rule: Rule = "block" if self.graph is not None and self.positions is None else self.quadrature
-        return self.graphons[0].grid(rule, self.positions, **self.like)
+        grids = [w.grid(rule, self.positions, **self.like) for w in self.graphons]
+        if any(not torch.equal(grid.weights, grids[0].weights) for grid in grids):
+            raise refuse("quadrature", rule, "graphons with the same blocks at every step, or another rule")
+        return grids[0]
 
     @cached_property
     def operators(self) -> tuple[Operator, ...]:
@@ -179,9 +182,8 @@ class GraphonGame(ABC):
 
     def aggregate(self, flow: Tensor) -> Tensor:
         """z of a whole flow: [..., h, k, s] -> [..., h, k, s]."""
-        if self.operators[0].form != "dense" and fused.serves(
-            self, None, flow
-        ):  # all steps in one dense product are as fast
+        dense = self.operators[0].form == "dense"  # then one product of torch for all steps is as fast
+        if not dense and fused.serves(self, None, flow):
             return fused.aggregate(self, flow)
         if len(self.operators) > 1:
             return torch.stack([self.aggregate_at(h, mass) for h, mass in enumerate(flow.unbind(-3))], -3)

@@ -168,7 +168,7 @@ def require_graphon(values: Tensor, field: str, positions: Tensor | None = None)
 
 @dataclass(frozen=True)
 class FunctionGraphon(Graphon):
-    """Your own W: a symmetric function of two broadcasting tensors, checked on the grid it is used on."""
+    """Your own W: a symmetric function of two broadcasting tensors, checked on (a thousand of) its positions."""
 
     function: Callable[[Tensor, Tensor], Tensor]
     """(x, y) -> W(x, y) in [0, 1]."""
