@@ -6,8 +6,16 @@ if __name__ != "gamesim.benchmarks":
 from gamesim.catalog import Table
 
 TABLE: Table = {
+    "estimation": (
+        "gamesim.benchmarks.estimation:suite",
+        "learning from agents: regressions against scikit-learn, whole fits, and how near they come",
+    ),
     "graphon": (
         "gamesim.benchmarks.graphon:suite",
         "graphon games against plain loops, batches, MFGLib, and a million positions",
+    ),
+    "population": (
+        "gamesim.benchmarks.population:suite",
+        "finitely many agents: a step of play dense and sparse, drawing networks, sampling data",
     ),
 }

@@ -14,6 +14,7 @@ TABLE = {
         "gamesim.envs.graphon.heterogeneous_cyber:HeterogeneousCyber",
         "malware among private and corporate computers",
     ),
+    "graphon/fitted": ("gamesim.estimation.fitted:FittedGame", "learned from sampled agents: -g data=FILE"),
     "mean-field/beach-bar": ("gamesim.envs.mean_field.beach_bar:BeachBar", "be near the bar and away from the crowd"),
     "mean-field/linear-quadratic": (
         "gamesim.envs.mean_field.linear_quadratic:LinearQuadratic",

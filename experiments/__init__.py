@@ -6,6 +6,14 @@ if __name__ != "gamesim.experiments":
 from gamesim.catalog import lazily
 
 TABLE = {
+    "graphon-finite-population": (
+        "gamesim.experiments.graphon_finite_population:GraphonFinitePopulation",
+        "an equilibrium of the continuum among N agents: value gap and gain of a deviation, dense and sparse",
+    ),
+    "graphon-estimation-rate": (
+        "gamesim.experiments.graphon_estimation_rate:GraphonEstimationRate",
+        "error of a learned graphon against agents and episodes, positions known, random and unknown",
+    ),
     "graphon-monotone": (
         "gamesim.experiments.graphon_monotone:GraphonMonotone",
         "mirror descent on monotone games: linear convergence, and the rate of the averaged policy",
@@ -21,6 +29,14 @@ TABLE = {
     "graphon-real-network": (
         "gamesim.experiments.graphon_real_network:GraphonRealNetwork",
         "an epidemic game on real networks, and what a coarse model of the network costs",
+    ),
+    "graphon-sampled-values": (
+        "gamesim.experiments.graphon_sampled_values:GraphonSampledValues",
+        "mirror descent on values estimated from play: exploitability against episodes and positions",
+    ),
+    "graphon-unknown": (
+        "gamesim.experiments.graphon_unknown:GraphonUnknown",
+        "the equilibrium of a game learned from sampled agents, against constant graphons",
     ),
 }
 

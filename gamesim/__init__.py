@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from gamesim.certificates import certify
+    from gamesim.data import AgentData
     from gamesim.errors import InvalidInput
+    from gamesim.estimation import FittedGame, fit_game, fit_graphon, rearrangement_distance
     from gamesim.figures import draw
+    from gamesim.formats.agents import read_agents
     from gamesim.games import Game, GraphonGame, Policy
     from gamesim.games.game import exploitability
     from gamesim.loop import Observer, Result, Solver, Status, solve
     from gamesim.making import make, make_solver
+    from gamesim.populations import finite_gap, sample_agents, simulate
     from gamesim.records import Record
     from gamesim.schedules import Constant, Geometric, Power
     from gamesim.testing import check_game, check_solver
@@ -42,6 +47,16 @@ _HOMES = {
     "Constant": "gamesim.schedules",
     "Geometric": "gamesim.schedules",
     "Power": "gamesim.schedules",
+    "AgentData": "gamesim.data",
+    "FittedGame": "gamesim.estimation",
+    "certify": "gamesim.certificates",
+    "finite_gap": "gamesim.populations",
+    "fit_game": "gamesim.estimation",
+    "fit_graphon": "gamesim.estimation",
+    "read_agents": "gamesim.formats.agents",
+    "rearrangement_distance": "gamesim.estimation",
+    "sample_agents": "gamesim.populations",
+    "simulate": "gamesim.populations",
     "check_game": "gamesim.testing",
     "check_solver": "gamesim.testing",
 }

@@ -102,13 +102,13 @@ class Parameter:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
 def check(self: Any) -> None:
     """For `__post_init__` of a frozen dataclass: every field converted and checked, in place."""
-    hints = _hints(type(self))  # type: ignore[arg-type]
+    hints = hints_of(type(self))  # type: ignore[arg-type]
     for field in dataclasses.fields(self):
         value = getattr(self, field.name)
         object.__setattr__(self, field.name, convert(value, hints[field.name], field.name))
@@ -145,7 +145,7 @@ def build(cls: type[T], values: Mapping[str, Any], what: str | None = None) -> T
             inner.setdefault(head, {})[rest] = value
         else:
             left_out = default_of(fields[name]) is None and _is_none(value)  # its default says what that means
-            own[name] = None if left_out else convert(value, _hints(cls)[name], name)
+            own[name] = None if left_out else convert(value, hints_of(cls)[name], name)
     for head, rest_values in inner.items():
         base = own[head] if head in own else default_of(fields[head])
         if not dataclasses.is_dataclass(base) or isinstance(base, type):
@@ -228,6 +228,8 @@ def _convert_union(value: Any, members: tuple[Any, ...], name: str) -> Any:
     if Tensor in members and isinstance(value, Tensor):
         return value
     members = tuple(m for m in members if m is not Tensor)
+    if any(isinstance(m, type) and not isinstance(value, bool | int | float) and isinstance(value, m) for m in members):
+        return value
     plural = [m for m in members if get_origin(m) is tuple]
     if plural and (isinstance(value, list | tuple) or (isinstance(value, str) and value.lstrip().startswith("["))):
         return convert(value, plural[0], name)
@@ -331,7 +333,7 @@ def describe(cls: type) -> list[Parameter]:
             continue
         default = default_of(field)
         shown = None if default is dataclasses.MISSING else _shown(default)
-        rows.append(Parameter(field.name, type_words(_hints(cls)[field.name]), shown, help_.get(field.name, "")))
+        rows.append(Parameter(field.name, type_words(hints_of(cls)[field.name]), shown, help_.get(field.name, "")))
         if dataclasses.is_dataclass(default) and not isinstance(default, type) and not callable(default):
             rows += [
                 Parameter(f"{field.name}.{p.name}", p.type, p.default, f"of {_shown(default)}: {p.help}")
@@ -343,6 +345,8 @@ def describe(cls: type) -> list[Parameter]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return str(list(value))
     return "none" if value is None else str(value)
 
 
@@ -362,7 +366,8 @@ def type_words(hint: Any) -> str:
         return f"a list of: {type_words(get_args(hint)[0])}"
     if hasattr(hint, "kinds"):
         return " | ".join(sorted(hint.kinds))
-    return {bool: "true | false", int: "a whole number", float: "a finite number", str: "text"}.get(hint, str(hint))
+    plainly = {bool: "true | false", int: "a whole number", float: "a finite number", str: "text"}
+    return plainly.get(hint) or (hint.__name__ if isinstance(hint, type) else str(hint))
 
 
 @cache
@@ -385,7 +390,12 @@ def _help(cls: type) -> dict[str, str]:
 
 
 def plain(x: Any) -> Any:
-    """A parameter dataclass as JSON data: its kind and its fields; tensors as lists; non-finite numbers as null."""
+    """A parameter dataclass as JSON data: its kind and its fields; tensors as lists; non-finite numbers as null.
+
+    An object that is too large to be written out says what stands for it by a method `plain`.
+    """
+    if callable(getattr(x, "plain", None)) and not isinstance(x, type):
+        return plain(x.plain())
     if dataclasses.is_dataclass(x) and not isinstance(x, type):
         fields = {f.name: plain(getattr(x, f.name)) for f in dataclasses.fields(x) if f.init}
         return {"kind": f"{type(x).__module__}:{type(x).__qualname__}", **fields}

@@ -2,7 +2,8 @@
 
 A counter-based generator, Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 SC 2011), written in tensor arithmetic: a thousand seeds are one batch, seed 7 draws the same numbers alone or among a
-thousand, on any device, and a resumed run continues bit for bit. Keys come from `numpy.random.SeedSequence`.
+thousand, on any device, and a resumed run continues bit for bit. Keys come from `numpy.random.SeedSequence`. On a CPU a
+compiled loop draws the same bits where they are many (gamesim.kernels.philox).
 """
 
 import math
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+
+from gamesim.kernels import philox as fused
 
 _MASK = 0xFFFFFFFF
 
@@ -52,21 +55,42 @@ class Stream:
         other.seeds, other.iteration, other._drawn, other._keys = self.seeds, iteration, 0, self._keys
         return other
 
-    def uniform(self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu") -> Tensor:
-        """Uniform on the open interval (0, 1). With a batch of seeds shape[0] must be their number."""
+    def split(self, draws: int = 2**20) -> "list[Stream]":
+        """The stream of each seed of a batch, from here on; so many draws of this one are set aside for them."""
+        seeds = [self.seeds] if isinstance(self.seeds, int) else list(self.seeds)
+        streams = []
+        for seed, key in zip(seeds, self._keys, strict=True):
+            one = object.__new__(Stream)
+            one.seeds, one.iteration, one._drawn, one._keys = seed, self.iteration, self._drawn, key[None]
+            streams.append(one)
+        self._drawn += draws
+        return streams
+
+    def take(self) -> tuple[Tensor, int, int]:
+        """What names the numbers of one draw, for a kernel that makes them itself: keys[b, 2], iteration, draw."""
+        draw, self._drawn = self._drawn, self._drawn + 1
+        return self._keys, self.iteration, draw
+
+    def uniform(
+        self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu", start: int = 0
+    ) -> Tensor:
+        """Uniform on the open interval (0, 1). With a batch of seeds shape[0] must be their number.
+
+        With `start` it is the part of a longer draw of each seed that begins there: pieces make up the whole.
+        """
         shape = tuple(shape)
         batch = len(self._keys)
         if not isinstance(self.seeds, int) and (not shape or shape[0] != batch):
             raise ValueError(f"Stream.uniform: {batch} seeds need a shape that begins with {batch}, got {shape}")
         each = math.prod(shape) // batch
-        key = self._keys.to(torch.device(str(device)))
-        place = torch.arange(each, device=key.device)
-        words = philox(
-            (place & _MASK, place >> 32, torch.full_like(place, self.iteration), torch.full_like(place, self._drawn)),
-            (key[:, :1], key[:, 1:]),
-        )
-        self._drawn += 1
+        keys, iteration, draw = self.take()
+        key = keys.to(torch.device(str(device)))
         digits = 52 if dtype == torch.float64 else 23  # one less than the format has: none rounds to 0 or 1
+        if fused.serves(key, math.prod(shape)):
+            return fused.uniform(key, start, iteration, draw, digits, each).reshape(shape).to(dtype)
+        place = torch.arange(start, start + each, device=key.device)
+        here = (torch.full_like(place, iteration), torch.full_like(place, draw))
+        words = philox((place & _MASK, place >> 32, *here), (key[:, :1], key[:, 1:]))
         bits = ((words[0] << 20) | (words[1] >> 12)) >> (52 - digits)
         return ((bits.to(torch.float64) + 0.5) * 2.0**-digits).reshape(shape).to(dtype)
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from gamesim.errors import refuse
 from gamesim.figures import draw, save
 from gamesim.files import to_json
+from gamesim.games import Policy
 from gamesim.kernels import fused as fused_kernels
 from gamesim.loop import Status, solve
 from gamesim.parameters import build
+from gamesim.populations.behaviour import roam
 from gamesim.progress import Progress, announced
 from gamesim.records import SAME, Record, settings
 from gamesim.signals import Interrupted, Signals
@@ -69,3 +73,23 @@ def name_of(config: dict[str, Any]) -> str:
     digest = hashlib.sha256(to_json({key: config[key] for key in SAME}).encode()).hexdigest()[:8]
     stem = f"{config['game']['id']}-{config['solver']['id']}".replace("/", "-").replace(":", "-")
     return f"{stem[:80].lstrip('_.-')}-{digest}"
+
+
+def policy_named(game: Any, name: str, seed: int) -> Policy:
+    """What agents may be told to play: uniform, roam, or the last policy of a run on disk."""
+    if name == "uniform":
+        start: Policy = game.start()
+        return start
+    if name == "roam":
+        return roam(game, seed)
+    path = Path(name) / "play.safetensors"
+    if not path.is_file():
+        raise refuse("policy", name, "uniform, roam, or the folder of a run of a graphon game")
+    with safe_open(path, framework="pt") as file:
+        policy, positions = file.get_tensor("policy"), file.get_tensor("positions")
+    like = game.start()[0]
+    if policy.dim() != 4 or policy.shape[0] != like.shape[0] or policy.shape[2:] != like.shape[2:]:
+        words = f"[h, k, s, a] = {list(policy.shape)}"
+        raise refuse("policy", f"{name}: {words}", f"one for {list(like.shape)}: a run of the same game")
+    nearest = (game.grid.positions[:, None] - positions).abs().argmin(-1)  # a picture keeps at most 400 positions
+    return (policy[:, nearest].to(like),)

@@ -144,3 +144,21 @@ def explore_scores(scores: Tensor, mixing: Number) -> Tensor:
     if not isinstance(mixing, Tensor) and mixing == 0:
         return scores
     return explore(softmax(scores), mixing).log()
+
+
+def project(values: Tensor) -> Tensor:
+    """The nearest point of the simplex in Euclidean distance, values[..., a] -> [..., a].
+
+    max(0, values - tau) with the tau that makes it sum to one: Held, Wolfe and Crowder, Math. Programming 6 (1974).
+
+    >>> project(torch.tensor([0.9, 0.3, -1.0]))
+    tensor([0.8000, 0.2000, 0.0000])
+    """
+    if values.shape[-1] == 2:
+        first = ((1 + values[..., 0] - values[..., 1]) / 2).clamp(0, 1)
+        return torch.stack([first, 1 - first], -1)
+    ordered = values.sort(-1, descending=True).values
+    place = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
+    tau = (ordered.cumsum(-1) - 1) / place
+    kept = (ordered > tau).sum(-1, keepdim=True)
+    return (values - tau.gather(-1, kept - 1)).clamp(min=0)

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gamesim import catalog, cli, diagnosis, running
+from gamesim.cli import shell
 from gamesim.files import read_json
 from gamesim.records import read_trace
 
@@ -573,7 +574,7 @@ def test_ctrl_c_before_the_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     def early(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_limit_threads", early)
+    monkeypatch.setattr(shell, "limit_threads", early)
     assert cli.main(RUN) == 130
     assert not Path("runs").exists()
 

@@ -1,5 +1,7 @@
 """Device and precision follow the game: float32 on any machine, CUDA where there is a device."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,10 +13,11 @@ GAMES = sorted(catalog.table("games"))
 SOLVERS = sorted(catalog.table("solvers"))
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 SMALL = {"graphon": {"positions": 5, "horizon": 6}}
+NEEDED = {"graphon/fitted": {"data": str(Path(__file__).with_name("agents.csv"))}}
 
 
 def small(name: str, **fields: object) -> object:
-    return gs.make(name, **SMALL.get(name.partition("/")[0], {}), **fields)
+    return gs.make(name, **SMALL.get(name.partition("/")[0], {}), **NEEDED.get(name, {}), **fields)
 
 
 @pytest.mark.parametrize("name", GAMES)

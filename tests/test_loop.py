@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -27,7 +28,8 @@ NOISY = ("gmfg-ppo", "online-mirror-descent", "policy-mirror-descent")
 
 
 def small(name: str = "graphon/sis", **parameters: Any) -> Any:
-    return gs.make(name, positions=3, horizon=3, **parameters)
+    needed = {"data": str(Path(__file__).with_name("agents.csv"))} if name == "graphon/fitted" else {}
+    return gs.make(name, positions=3, horizon=3, **needed, **parameters)
 
 
 class Pennies:

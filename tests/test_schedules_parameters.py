@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -245,6 +246,7 @@ def test_classes_that_cannot_be_built() -> None:
 # --- the whole catalogue --------------------------------------------------------------------------------------------
 
 SMALL = {"positions": "3", "horizon": "3"}
+NEEDED = {"graphon/fitted": {"data": str(Path(__file__).with_name("agents.csv"))}}
 CLASSES = [(kind, name) for kind in ("games", "solvers") for name in sorted(catalog.table(kind))]
 
 
@@ -259,13 +261,13 @@ def test_every_parameter_is_described_and_its_default_is_its_text(kind: str, nam
         if row.default is None or row.name in ("graph", "blocks"):
             continue
         small = SMALL if kind == "games" and row.name not in SMALL else {}
-        build(cls, {**small, row.name: row.default}, what=name)  # what is shown can be typed
+        build(cls, {**small, **NEEDED.get(name, {}), row.name: row.default}, what=name)  # what is shown can be typed
 
 
 @pytest.mark.parametrize(("kind", "name"), CLASSES)
 def test_plain_is_json_of_every_class(kind: str, name: str) -> None:
     cls = catalog.find(kind, name)
-    built = build(cls, SMALL if kind == "games" else {})
+    built = build(cls, (SMALL if kind == "games" else {}) | NEEDED.get(name, {}))
     assert plain(built)["kind"] == f"{cls.__module__}:{cls.__qualname__}"
 
 

@@ -15,6 +15,7 @@ Cui and Koeppl, ICLR 2022; Zhang, Tan, Wang and Yang, arXiv 2310.17531 (section 
 Letters: b batch, h step, k position, s state, a action, t next state.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, einsum
+from torch.nn.functional import one_hot
 
 from gamesim.errors import InvalidInput, refuse
 from gamesim.formats.graphs import read_graph
@@ -32,6 +34,19 @@ from gamesim.kernels import graphon as fused
 from gamesim.kernels.rows import Rows
 from gamesim.parameters import LARGEST, Count, Device, check
 from gamesim.simplex import Number, entropy, per_state, regret, soft_argmax, soft_maximum, total
+
+AT_ONCE = 10_000_000
+"""Entries of W written out at once where positions are off the grid."""
+
+
+def at_play(table: Tensor, state: Tensor, action: Tensor) -> Tensor:
+    """table[..., s, a, o] where agents are in state[...] and play action[...]: [..., o]."""
+    actions, size = table.shape[-2:]
+    if all(step == 0 for step in table.stride()[:-3]):  # one table for all
+        table = table[(0,) * (table.dim() - 3)]
+        return table[state.long(), action.long()]
+    row = (state.long() * actions + action.long())[..., None, None].expand(*state.shape, 1, size)
+    return table.flatten(-3, -2).gather(-2, row).squeeze(-2)
 
 
 class ActionValues(NamedTuple):
@@ -128,6 +143,23 @@ class GraphonGame(ABC):
         """Where a population goes: mass[..., k, s], policy[..., k, s, a] -> [..., k, t]."""
         return einsum("...sa,...sat->...t", mass[..., None] * policy, self.transition(h, z))
 
+    def kernel(self, h: int, z: Tensor) -> Tensor:
+        """P[..., k, s, a, t] written out at step h, for z[..., k, s]: for sampling, where positions are few."""
+        if type(self).transition is not GraphonGame.transition:
+            P = self.transition(h, z)
+            return P.expand(*torch.broadcast_shapes(P.shape[:-3], z.shape[:-1]), *P.shape[-3:])
+        one = torch.eye(z.shape[-1], **self.like)
+        return torch.stack([self.expect(h, to.expand_as(z), z) for to in one], -1)
+
+    def law(self, h: int, state: Tensor, action: Tensor, z: Tensor) -> Tensor:
+        """P(t | s, a, z) of agents who are in state[..., n] and play action[..., n] there: [..., n, t]."""
+        if type(self).push is GraphonGame.push:  # then P is what the game says
+            P = self.transition(h, z)
+            return at_play(P.expand(*state.shape, *P.shape[-3:]), state, action)
+        mass = one_hot(state.long(), self.shape[-2]).to(z)
+        policy = one_hot(action.long(), self.shape[-1]).to(z).unsqueeze(-2).expand(*mass.shape, -1)
+        return self.push(h, mass, policy, z)
+
     def rows(self) -> Rows | None:
         """The same over again for compiled loops, where a game has that; see gamesim.kernels.rows."""
         return None
@@ -191,6 +223,17 @@ class GraphonGame(ABC):
         columns = flow.movedim(-3, -2).flatten(-2)  # all steps are columns of one product
         z = self.operators[0](columns).unflatten(-1, (steps, states)).movedim(-2, -3)
         return self._bounded(z, self.degrees[0].unsqueeze(-3) if self.normalize else None)
+
+    def felt(self, flow: Tensor, positions: Tensor) -> Tensor:
+        """z of a whole flow at any positions x[..., n] of the unit interval: [..., h, k, s] -> [..., h, n, s]."""
+        x = positions.to(**self.like)
+        parts, width = [], len(self.grid) * math.prod(x.shape[:-1])
+        for some in x.split(max(1, AT_ONCE // max(1, width)), -1):  # rows of W, never all of them at once
+            rows = [w(some[..., None], self.grid.positions) * self.grid.weights for w in self.graphons]
+            row = torch.stack(rows, -3) if len(rows) > 1 else rows[0].unsqueeze(-3)
+            degree = row.sum(-1, keepdim=True) if self.normalize else None
+            parts.append(self._bounded(row @ flow, degree))
+        return torch.cat(parts, -2)
 
     def _bounded(self, z: Tensor, degree: Tensor | None) -> Tensor:
         if degree is not None:

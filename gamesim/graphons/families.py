@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.graphons.graphon import Graphon, require_graphon
-from gamesim.parameters import Fraction, NonNegative, Positive, Probability, check
+from gamesim.parameters import Fraction, NonNegative, Positive, Probability, Real, check
 
 
 def _lift(parameter: float | Tensor) -> float | Tensor:
@@ -56,6 +56,7 @@ class ErdosRenyi(Graphon, kind="erdos-renyi"):
     def __post_init__(self) -> None:
         check(self)
 
+    scaled_by: ClassVar[tuple[str, ...]] = ("p",)
     smooth: ClassVar[bool] = True
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -134,6 +135,9 @@ class StochasticBlock(Graphon, kind="stochastic-block"):
     def __post_init__(self) -> None:
         check(self)
 
+    scaled_by: ClassVar[tuple[str, ...]] = ("a", "b")
+    jumps: ClassVar[tuple[str, ...]] = ("cut",)
+
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         cut = _lift(self.cut)
         same = (x < cut) == (y < cut)
@@ -194,3 +198,31 @@ class Exponential(Graphon, kind="exp"):
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.tanh(_lift(self.theta) * x * y / 2)
+
+
+@dataclass(frozen=True)
+class Legendre(Graphon, kind="legendre"):
+    """W = sum_r u_r(x) u_r(y) with polynomials u_r, kept between 0 and 1: what a low-rank estimate is."""
+
+    coefficients: tuple[tuple[Real, ...], ...]
+    """Of each u_r in the Legendre polynomials on [0, 1], as [[1, 0.5], [0, 0.2]]."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.coefficients or len({len(row) for row in self.coefficients}) != 1 or not self.coefficients[0]:
+            raise refuse("graphon.coefficients", [list(r) for r in self.coefficients], "rows of the same length")
+
+    @staticmethod
+    def basis(x: Tensor, degree: int) -> Tensor:
+        """The Legendre polynomials P_d(2 x - 1), [d, k]."""
+        y = 2 * x - 1
+        rows = [torch.ones_like(y), y][: degree + 1]
+        for d in range(1, degree):
+            rows.append(((2 * d + 1) * y * rows[d] - d * rows[d - 1]) / (d + 1))
+        return torch.stack(rows)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        x, y = torch.broadcast_tensors(x, y)
+        c = torch.tensor(self.coefficients, dtype=x.dtype, device=x.device)
+        u, v = (torch.einsum("rd,d...->r...", c, self.basis(at, c.shape[1] - 1)) for at in (x, y))
+        return (u * v).sum(0).clamp(0, 1)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gamesim.errors import refuse
+from gamesim.errors import InvalidInput, refuse
 from gamesim.graphons.grids import Grid, Rule, quadrature
 from gamesim.graphons.operators import Dense, Form, LowRank, Operator, PrefixSum, Step
 
@@ -23,6 +23,10 @@ class Graphon(ABC):
     kinds: ClassVar[dict[str, type]] = {}
     exceeds_one: ClassVar[bool] = False
     """True for L^p graphons, whose values pass 1: dynamics that need a probability then want normalize or clip."""
+    scaled_by: ClassVar[tuple[str, ...]] = ()
+    """Parameters that together only scale W: no data on play can tell them from the strength of the response."""
+    jumps: ClassVar[tuple[str, ...]] = ()
+    """Parameters in which W has no slope."""
 
     def __init_subclass__(cls, kind: str | None = None) -> None:
         if kind:
@@ -92,6 +96,12 @@ class Graphon(ABC):
         if form == "auto":
             structured = self.halves(x) is not None or self.blocks() is not None or self.smooth
             form = self._cheapest(x) if len(grid) > DENSE_UP_TO and structured else "dense"
+            if form == "low-rank" and self.factors(x) is None and len(grid) <= DENSE_LIMIT:
+                try:
+                    left, right = separate(self, x)
+                    return LowRank(left, right * w)
+                except InvalidInput:  # analytic, and yet too steep for the nodes of `separate`
+                    form = "dense"
         if form == "prefix-sum" and (found := self.halves(x)) is not None:
             return PrefixSum(*found, w)
         if form == "step" and (found := self.blocks()) is not None:

@@ -1,0 +1,116 @@
+"""What holds: reproduce, bench, certify."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gamesim import catalog
+from gamesim.cli import shell
+from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, here_on_path, pairs, print_json
+from gamesim.errors import unknown
+
+
+@cli.command()
+@click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
+@click.option(
+    "--scale",
+    type=click.Choice(["quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="quick: minutes; full: what the claim is about.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder for the report, data and figures.",
+)
+@THREADS
+@JSON
+def reproduce(experiments: tuple[str, ...], scale: Any, out: Path, threads: int, as_json: bool) -> None:
+    """Run experiments and judge their claims: holds, fails or undecided, with statistics, figures and report.html.
+
+    Example: gamesim reproduce graphon-monotone graphon-rate --scale quick
+    """
+    here_on_path()
+    found = [catalog.find("experiments", name) for name in experiments]
+    shell.limit_threads(threads)
+    from gamesim.study import reproduce as judge
+
+    say = (lambda text: None) if as_json else (lambda text: click.echo(text, err=True))
+    results = judge(dict(zip(experiments, found, strict=True)), scale, out, say)
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            for claim in result["claims"]:
+                interval = claim["interval"] and f" [{claim['interval'][0]:.4g}, {claim['interval'][1]:.4g}]"
+                click.echo(
+                    f"{claim['verdict'].upper():<10} {result['experiment']}/{claim['id']}: {claim['statement']} "
+                    f"({claim['statistic']:.4g}{interval or ''})"
+                )
+        click.echo(f"report  {out / 'report.html'}")
+    raise SystemExit(int(any(c["verdict"] == "fails" for r in results for c in r["claims"])))
+
+
+@cli.command()
+@click.argument("suite", required=False)
+@JSON
+def bench(suite: str | None, as_json: bool) -> None:
+    """Measure ratios against a plain twin and, where installed, against peers, interleaved in one process.
+
+    Example: gamesim bench graphon
+    """
+    table = catalog.table("benchmarks")
+    if suite is not None and suite not in table:
+        raise unknown("suite", suite, table)
+    shell.limit_threads(1)
+    rows = []
+    for name in [suite] if suite else sorted(table):
+        for row in catalog.load(table[name][0])():
+            rows.append(row)
+            if not as_json:
+                bar = _or_dash(row["bar"])
+                verdict = {True: "holds", False: "misses", None: "-"}[row["holds"]]
+                click.echo(
+                    f"{row['id']:<34} ours {_or_dash(row['ours'])}  peer {_or_dash(row['peer'])}  "
+                    f"ratio {_or_dash(row['ratio'])}  bar {bar}  {verdict}  {row['note']}"
+                )
+    if as_json:
+        print_json(rows)
+    raise SystemExit(int(any(row["holds"] is False for row in rows)))
+
+
+def _or_dash(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+@cli.command()
+@click.argument("game")
+@GAME_OPTIONS
+@click.option("--temperature", type=float, default=0.1, show_default=True, help="Of the regularised game.")
+@click.option("--pairs", type=click.IntRange(1, 10**6), default=4096, show_default=True, help="Pairs that are tried.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random pairs.")
+@THREADS
+@JSON
+def certify(game: str, game_options: tuple[str, ...], threads: int, as_json: bool, **options: Any) -> None:
+    """Is GAME weakly monotone, does it contract, and which step sizes follow?
+
+    \b
+    gamesim certify graphon/beach -g crowd=8 -g horizon=15 --temperature 1
+    gamesim certify graphon/beach -g graphon=exp         not monotone: with a pair of populations that shows it
+    """
+    given = pairs("-g", game_options)
+    here_on_path()
+    kind = catalog.find("games", game)
+    shell.limit_threads(threads)
+    from gamesim.certificates import certify as certificate_of
+    from gamesim.parameters import build
+
+    found = certificate_of(build(kind, given, what=game), **options)
+    if as_json:
+        return print_json(found.to_json() | {"game": game})
+    for name, verdict, number, words in found.rows():
+        click.echo(f"{name:<22} {verdict:<10} {number:<12} {words}")
