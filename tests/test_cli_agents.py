@@ -52,7 +52,7 @@ def test_fit_and_run(agents: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = answered(capsys, "fit", "agents.npz", "--bootstrap", "5")
     assert found["estimate"] == "agents.fit.json"
     assert found["placed"] == "labels"
-    assert set(found["numbers"]) == {"W[0,0]", "W[0,1]", "W[1,1]"}
+    assert set(found["numbers"]) == {"W[0,0]", "W[0,1]", "W[1,1]", "width[0]"}
     assert all(n["source"] == "bootstrap" and n["low"] <= n["high"] for n in found["numbers"].values())
     assert len(found["labels"]) == 12
     assert all(Path(p).stat().st_size > 5000 for p in found["figures"])

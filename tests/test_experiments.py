@@ -7,14 +7,12 @@ import pytest
 from gamesim import catalog
 from gamesim.study import reproduce
 
-
 OTHERWISE = {
     "graphon-estimation-rate": {
         "known-grid-episodes": "undecided",  # eight seeds leave the slope between -0.54 and -0.15
         "known-grid-agents-fall": "undecided",
         "unknown-episodes-fall": "undecided",  # ranks do not come nearer to positions with more episodes
     },
-    "graphon-unknown": {},
 }
 """What does not hold at the quick scale, and is reported so."""
 

@@ -131,15 +131,13 @@ def fit(data: Path, out: Path | None, threads: int, as_json: bool, **assumptions
 
     learner = build(Learner, {name: value for name, value in assumptions.items() if value is not None}, what="fit")
     agents = read_agents(data)
-    learner.placed(agents)
-    if not as_json:
-        click.echo(f"{data}: {agents}", err=True)
     with announced("learning; intervals of many resamples take a while (--bootstrap 0 does without)", after=5.0):
         found = learner.learn(agents)
     found.save(out)
     figures = save(draw_estimate(found, agents), out.parent, out.name.removesuffix(".json"))
     if as_json:
         return print_json({"estimate": str(out), "figures": [str(p) for p in figures]} | found.written)
+    click.echo(f"{data}: {agents}")
     _print_estimate(found)
     click.echo(f"estimate  {out}\nfigure    {figures[0]}")
     click.echo(f"now: gamesim run graphon/fitted policy-mirror-descent -g data={out}")

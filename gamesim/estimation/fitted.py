@@ -17,8 +17,10 @@ from torch import Tensor
 
 from gamesim.data import AgentData
 from gamesim.errors import refuse
-from gamesim.estimation.estimate import Estimate, Rescaled, load_estimate
+from gamesim.estimation.estimate import Estimate
 from gamesim.estimation.learning import Learner
+from gamesim.estimation.responses import Rescaled
+from gamesim.estimation.storage import load_estimate
 from gamesim.formats.agents import read_agents
 from gamesim.games import GraphonGame, Policy
 from gamesim.graphons import Graphon, Grid, UniformAttachment

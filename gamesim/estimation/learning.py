@@ -1,41 +1,47 @@
 """From sampled agents to a graphon and a response: what to assume, and the steps in order.
 
     1  count           C_h(n, s, a, t) and the rewards, agent by agent                       (counts)
-    2  place           positions as known, sorted, or labels by alternating maximisation     (placement)
+    2  place           positions as known, sorted, or labels by alternating maximisation     (placement, seating)
     3  project         the graphon of greatest likelihood, the response solved for           (projection, laws, shapes)
-    4  cross-validate  the penalty of a ridge, on episodes left out                          (ridge)
-    5  judge           intervals, condition numbers, what the data do not tell, repairs
+    4  cross-validate  the penalties of ridge regressions, on episodes left out              (regressions)
+    5  judge           intervals, condition numbers, what the data do not tell, repairs      (intervals, judging)
 
 Zhang, Tan, Wang and Yang, "Learning regularized graphon mean-field games with unknown graphons", arXiv 2310.17531,
 section 4. The data say nothing of a response f(z) and a graphon W that f(z / c) and c W would not say, too; the scale
 is therefore fixed by convention, and the convention is part of the result.
 """
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
 from torch.nn.functional import one_hot
 
 from gamesim.data import AgentData
 from gamesim.errors import refuse
-from gamesim.estimation.counts import CELLS, Counts, count
-from gamesim.estimation.estimate import Estimate, Number, Rescaled
-from gamesim.estimation.judging import Information, judge
-from gamesim.estimation.laws import Law, Mixture, Places, Regressed, Ridged, cross_validated
-from gamesim.estimation.placement import find_labels, sorted_positions
-from gamesim.estimation.projection import Found, Problem, Sample, project_out
-from gamesim.estimation.search import inverse_curvature
-from gamesim.estimation.shapes import Blocks, Fixed, Shape
-from gamesim.graphons import BlockGraphon, Graphon
+from gamesim.estimation.blocks import Blocks
+from gamesim.estimation.counts import Counts, count
+from gamesim.estimation.estimate import Estimate, Number
+from gamesim.estimation.intervals import Information, bootstrapped
+from gamesim.estimation.judging import Evidence
+from gamesim.estimation.laws import Law, Mixture, Regression
+from gamesim.estimation.mechanism import Mechanism
+from gamesim.estimation.observed import Observed
+from gamesim.estimation.placement import sorted_positions
+from gamesim.estimation.projection import Problem
+from gamesim.estimation.regressions import conditions
+from gamesim.estimation.responses import Regressed, Rescaled
+from gamesim.estimation.seating import Seated, labelled, seated
+from gamesim.estimation.shapes import Fixed, Shape
 from gamesim.parameters import Count, Natural, Positive, check
 from gamesim.randomness import Stream
 
 FOLDS = 5
 ITERATION = 2**32 - 36
 """Of the random numbers here: data that were sampled with the same seed must not share them."""
+LARGEST = 1e100
+"""Of the rewards: their squares are added up."""
+TWO_BLOCKS = Blocks(2)
 Where = Literal["auto", "known", "sorted", "labels"]
 
 
@@ -45,7 +51,7 @@ class Learner:
 
     kinds: ClassVar[dict[str, type]] = {}
 
-    graphon: Shape = Blocks(2)
+    graphon: Shape = TWO_BLOCKS
     """blocks(K), low-rank(r, d), a family to be learned (exp), or a graphon to be held fixed (exp(3))."""
     law: Law = Mixture()
     """mixture, linear, polynomial(d), kernel(b), or the equations of a game: graphon/sis."""
@@ -64,10 +70,14 @@ class Learner:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.restarts > 1000:
+            raise refuse("restarts", self.restarts, "at most 1000")
         if self.mean is not None and not self.graphon.scalable:
             raise refuse("mean", self.mean, f"nothing with graphon={self.graphon}, which has a scale of its own")
         if self.mean is not None and self.normalize:
             raise refuse("mean", self.mean, "nothing with normalize=true, for which no scale matters")
+        if isinstance(self.law, Mechanism) and self.law.game.normalize and not self.normalize:
+            raise refuse("normalize", "false", f"true, or law={self.law} without normalize")
 
     def __str__(self) -> str:
         """As the command line writes it.
@@ -81,130 +91,102 @@ class Learner:
         """Where agents are taken to be: `positions`, with auto decided; refused where that cannot be."""
         where = self.positions
         if where == "auto":
-            where = (
-                "known" if data.positions is not None else "labels" if isinstance(self.graphon, Blocks) else "sorted"
-            )
+            unknown: Where = "labels" if isinstance(self.graphon, Blocks) else "sorted"
+            where = "known" if data.positions is not None else unknown
         if where == "known" and data.positions is None:
             raise refuse("positions", "known", "sorted or labels: these data hold no positions")
         if where == "labels" and not isinstance(self.graphon, Blocks):
             raise refuse("positions", "labels", f"sorted with graphon={self.graphon}; labels are for blocks(K)")
-        if isinstance(self.graphon, Blocks):
-            if where == "labels" and self.graphon.cuts:
-                raise refuse("graphon.cuts", list(self.graphon.cuts), "none with positions=labels: shares give them")
-            if self.graphon.count > data.agents:
-                raise refuse("graphon.count", self.graphon.count, f"at most {data.agents} blocks: one agent for each")
         return where
 
     def learn(self, data: AgentData) -> Estimate:
         """The estimate; see the module for the steps."""
         where = self.placed(data)
-        problem, stream = Problem(self.graphon, self.law, self.normalize), Stream(self.seed, ITERATION)
-        counts = count(data)
-        labels, members = None, None
-        if where == "labels" and isinstance(self.graphon, Blocks) and self.graphon.count > 1:
-            found = find_labels(problem, counts, self.graphon.count, self.restarts, stream)
-            sample, start, labels = found.sample, found.free, found.labels
-            sample = Sample(sample.counts[0], sample.x, sample.q[0])
-            members = one_hot(labels, self.graphon.count).mT.double()
-            best = project_out(problem, sample, start)
+        self._require(data, where)
+        data, stream = _on_cpu(data), Stream(self.seed, ITERATION)
+        counts, problem = count(data), Problem(self.graphon, self.law, self.normalize)
+        if where == "labels":
+            found = labelled(problem, counts, self.restarts, stream)
         else:
-            choices = [data.positions] if where == "known" else list(sorted_positions(counts))
-            samples = [Sample(counts, x, shares(x)) for x in choices if x is not None]
-            start = starts(problem, self.restarts, stream)
-            tried = [project_out(problem, each, start) for each in samples]
-            which = min(range(len(tried)), key=lambda i: float(tried[i].value[0]))
-            sample, best = samples[which], tried[which]
-        return self._concluded(data, where, problem, counts, sample, best, labels, members, stream)
+            known = data.positions is not None and where == "known"
+            choices = data.positions[None] if known else sorted_positions(counts)  # type: ignore[index]
+            found = seated(problem, counts, choices, self.restarts, stream)
+        return self._concluded(data, where, counts, found, self._tuned(data, found), stream)
 
-    def _concluded(
-        self, data: AgentData, where: Where, problem: Problem, counts: Counts, sample: Sample, best: Found,
-        labels: Tensor | None, members: Tensor | None, stream: Stream,
-    ) -> Estimate:  # fmt: skip
-        """The best graphon and response in the asked scale, with intervals, and what to be warned of."""
-        law = self._tuned(data, problem, sample, best, members)
-        final = dataclasses.replace(problem, law=law)
-        with torch.no_grad():
-            response = final.respond(best.free, best.places, best.weights, None if law == self.law else best.response)
-        free = best.free[0, : self.graphon.size]
-        scale = 1.0
-        if self.mean is not None:
-            w = self.graphon.matrix(free, sample.x)
-            scale = float(self.mean) / float(sample.q @ w @ sample.q)
-        graphon = self.graphon.graphon(free, scale)
-        x = sample.x
-        if labels is not None:
-            graphon, x, labels = arranged(graphon, labels)
-        information = Information.of(problem, sample, best, scale)
-        numbers = self._numbers(data, problem, sample, best, members, scale, information, stream)
-        return Estimate(
-            graphon=graphon,
-            response=Rescaled(response[0], scale),
-            initial=data.initial.mean(0),
-            horizon=data.horizon,
-            positions=x,
-            labels=labels,
-            numbers=numbers,
-            scale=self._scale_in_words(),
-            placed=where,
-            warnings=tuple(judge(data, counts, problem, best, response, information, where)),
-            log_likelihood=-float(best.value[0]),
-            normalize=self.normalize,
-            learner=dataclasses.replace(self, law=law),
-            states=data.state_names,
-            actions=data.action_names,
-            data=data.plain(),
-        )
+    def _require(self, data: AgentData, where: Where) -> None:
+        """Refuse data that do not go with what is assumed."""
+        if isinstance(self.law, Mechanism):
+            mine, theirs = self.law.game.shape[-2:], (data.state_count, data.action_count)
+            if tuple(mine) != theirs:
+                words = f"{self.law} with {mine[0]} states and {mine[1]} actions"
+                raise refuse("law", words, f"one with {theirs[0]} and {theirs[1]}, as the data have")
+        if isinstance(self.graphon, Blocks):
+            if where == "labels" and self.graphon.cuts:
+                raise refuse("graphon.cuts", list(self.graphon.cuts), "none with positions=labels: labels give them")
+            if self.graphon.count > data.agents:
+                raise refuse("graphon.count", self.graphon.count, f"at most {data.agents} blocks: one agent for each")
+        largest = float(data.rewards.abs().max())
+        if largest > LARGEST:
+            raise refuse("rewards", largest, f"numbers up to {LARGEST:g}: their squares are added up")
 
-    def _tuned(self, data: AgentData, problem: Problem, sample: Sample, best: Found, members: Tensor | None) -> Law:
-        """The law with its penalty chosen by cross-validation over episodes, where that was left open."""
-        if not isinstance(self.law, Ridged) or self.law.penalty is not None or data.episodes < 2:
+    def _tuned(self, data: AgentData, found: Seated) -> Law:
+        """The law with the penalties that were left open chosen by cross-validation over episodes."""
+        if not isinstance(self.law, Regression) or data.episodes < 2:
             return self.law
         folds = min(FOLDS, data.episodes)
         fold = one_hot(torch.arange(data.episodes) % folds, folds).mT.double()
-        parts = count(data, fold)
-        parts = parts if members is None else parts.grouped(members)
-        z = problem.aggregate(best.free, sample).detach().expand(*parts.moves.shape[:3], -1)
-        assert isinstance(best.response, Regressed)
-        penalty = cross_validated(self.law, Places.of(parts, z), best.weights, best.response)
-        tuned: Law = dataclasses.replace(self.law, penalty=penalty)  # type: ignore[type-var]
-        return tuned
+        seen = Observed.of(found.sample.again(count(data, fold)).counts)
+        assert isinstance(found.best.response, Regressed)
+        seen = replace(seen, weights=found.best.seen.weights)
+        return self.law.tuned(found.best.response.features, seen, found.best.z[0])
+
+    def _concluded(
+        self, data: AgentData, where: Where, counts: Counts, found: Seated, law: Law, stream: Stream
+    ) -> Estimate:
+        """The best graphon and response in the asked scale, with intervals, and what to be warned of."""
+        scale = 1.0 if self.mean is None else found.scale(float(self.mean))
+        information = Information.of(found.problem, found.sample, found.best, scale)
+        numbers = self._numbers(data, found, information, scale, stream)
+        if law != self.law:
+            best = found.best
+            again = replace(found.problem, law=law).at(best.free, found.sample, best.seen, best.response)
+            found = replace(found, best=replace(again, converged=best.converged))
+        response, condition = found.best.response, None
+        if isinstance(response, Regressed):
+            condition = conditions(response.features, found.best.seen, found.best.z)[0]
+        evidence = Evidence(data, counts, self.graphon, where, found, information, bool(self.bootstrap), condition)
+        return Estimate(
+            graphon=found.graphon(scale),
+            response=Rescaled(response[0], scale),
+            initial=data.initial.mean(0),
+            horizon=data.horizon,
+            positions=found.positions,
+            labels=found.labels,
+            numbers=numbers,
+            scale=self._scale_in_words(),
+            placed=where,
+            warnings=evidence.warnings(),
+            log_likelihood=found.likelihood,
+            normalize=self.normalize,
+            learner=replace(self, law=law),
+            states=data.state_names,
+            actions=data.action_names,
+            data=data.plain(),
+            condition=condition,
+        )
 
     def _numbers(
-        self, data: AgentData, problem: Problem, sample: Sample, best: Found, members: Tensor | None, scale: float,
-        information: Information, stream: Stream,
-    ) -> dict[str, Number]:  # fmt: skip
-        """The parameters by name, each with a 95% interval."""
-        value, error, kind = information.value, information.error, "curvature"
-        low, high = value - 1.96 * error, value + 1.96 * error
-        if self.bootstrap and information.names:
-            low, high = self._bootstrapped(data, problem, sample, best, members, scale, stream)
-            kind = "bootstrap"
-        rows = zip(information.names, value.tolist(), low.tolist(), high.tolist(), strict=True)
-        return {name: Number(v, below, above, kind) for name, v, below, above in rows}
-
-    def _bootstrapped(
-        self, data: AgentData, problem: Problem, sample: Sample, best: Found, members: Tensor | None, scale: float,
-        stream: Stream,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Percentiles of the parameters over resamples of the episodes, the agents' places held fixed."""
-        cells = data.horizon * data.agents * (data.state_count or 1) ** 2 * (data.action_count or 1)
-        at_once = max(1, min(self.bootstrap, CELLS // 8 // cells))
-        objective = problem.objective(sample, best.weights, best.response)
-        inverse = inverse_curvature(objective, best.free)[0]
-        found = []
-        for first in range(0, self.bootstrap, at_once):  # as many at once as memory allows
-            many = min(at_once, self.bootstrap - first)
-            drawn = (stream.uniform((many, data.episodes)) * data.episodes).long()
-            weights = torch.zeros(many, data.episodes, dtype=torch.float64)
-            weights.scatter_add_(1, drawn, torch.ones_like(weights))
-            counts = count(data, weights)
-            counts = counts if members is None else counts.grouped(members)
-            again = Sample(counts, sample.x, sample.q)
-            start = best.free.expand(many, -1)
-            end = project_out(problem, again, start, rounds=0, tolerance=0.03, inverse=inverse, response=best.response)
-            found.append(problem.natural(end.free, scale))
-        low, high = torch.cat(found).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), 0)
-        return low, high
+        self, data: AgentData, found: Seated, information: Information, scale: float, stream: Stream
+    ) -> dict[str, Number]:
+        """The parameters by name, each with a 95% interval; what moves by jumps, between the agents that tell it."""
+        low, high = information.interval
+        if self.bootstrap:
+            low, high = bootstrapped(data, found.problem, found.sample, found.best, scale, self.bootstrap, stream)
+        kind = "bootstrap" if self.bootstrap else "curvature"
+        rows = zip(information.names, information.value.tolist(), low.tolist(), high.tolist(), strict=True)
+        numbers = {name: Number(value, below, above, kind) for name, value, below, above in rows}
+        between = found.problem.shape.known_between(found.own, found.sample.x)
+        return numbers | {name: Number(numbers[name].value, *ends, kind) for name, ends in between.items()}
 
     def _scale_in_words(self) -> str:
         if self.normalize:
@@ -218,34 +200,13 @@ class Learner:
         return f"the family {self.graphon} has a scale of its own, and the response goes with it"
 
 
+def _on_cpu(data: AgentData) -> AgentData:
+    """The same data where they are counted."""
+    if data.states.device.type == "cpu":
+        return data
+    return replace(
+        data, **{name: getattr(data, name).cpu() for name in ("states", "actions", "rewards", "next_states")}
+    )
+
+
 Learner.kinds["learner"] = Learner
-
-
-def shares(x: Tensor) -> Tensor:
-    """How much of the unit interval is nearest to each position x[n]: weights that sum to one; 1 / n on a grid."""
-    order = x.argsort(stable=True)
-    at = x[order]
-    edges = torch.cat([torch.zeros(1).to(x), (at[1:] + at[:-1]) / 2, torch.ones(1).to(x)])
-    return torch.zeros_like(x).scatter(0, order, edges.diff())
-
-
-def starts(problem: Problem, restarts: int, generator: Stream) -> Tensor:
-    """Where the search begins, [r, p]: the middle of the prior and places around it."""
-    shape = problem.shape.starts(restarts, generator)
-    return torch.cat([shape, problem.law.centre.expand(len(shape), -1)], -1)
-
-
-def arranged(graphon: Graphon, labels: Tensor) -> tuple[Graphon, Tensor, Tensor]:
-    """Blocks in the order of their degree, the greatest first, as wide as their shares; positions[n] and labels[n]."""
-    assert isinstance(graphon, BlockGraphon)
-    values, _ = graphon.blocks()
-    count = len(values)
-    size = torch.bincount(labels, minlength=count).double() / len(labels)
-    order = [i for i in (values @ size).argsort(descending=True).tolist() if size[i] > 0]
-    rank = torch.full((count,), -1)
-    rank[order] = torch.arange(len(order))
-    labels, size, values = rank[labels], size[order], values[order][:, order]
-    cuts = size.cumsum(0)[:-1]
-    positions = torch.empty(len(labels), dtype=torch.float64)
-    positions[labels.argsort(stable=True)] = (torch.arange(len(labels), dtype=torch.float64) + 0.5) / len(labels)
-    return BlockGraphon(tuple(map(tuple, values.tolist())), tuple(cuts.tolist())), positions, labels

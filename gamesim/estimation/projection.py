@@ -9,21 +9,23 @@ was found. Starts, and resamples of the data, are the leading dimension.
 Golub and Pereyra, Inverse Problems 19 (2003); the loss is that of Zhang, Tan, Wang and Yang, arXiv 2310.17531.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamesim.estimation.counts import Counts
-from gamesim.estimation.laws import Law, Places, Response, efficient_weights, log_likelihood, misfit
-from gamesim.estimation.search import minimize
+from gamesim.estimation.laws import Law
+from gamesim.estimation.observed import Observed
+from gamesim.estimation.responses import Response
+from gamesim.estimation.search import Function, Minimum, minimize
 from gamesim.estimation.shapes import WIDE, Shape
 
 KEPT = 3
 """Starts that are followed to their end, of those that are tried."""
-ROUNDS = 2
-"""Times that the weights are brought up to date."""
+ROUNDS = 3
+"""Searches, each with the weights that the one before it asks for."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class Sample:
     counts: Counts
     x: Tensor
     q: Tensor
+    members: Tensor | None = None
+    """Of each group the agents, zeros and ones [..., group, agent]; None where every agent is for itself."""
+
+    def again(self, counts: Counts) -> "Sample":
+        """The same agents in other episodes: counts of single agents, resamples or folds in front."""
+        return replace(self, counts=counts if self.members is None else counts.grouped(self.members))
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,11 @@ class Problem:
         return self.shape.size + self.law.size
 
     @property
+    def moving(self) -> list[int]:
+        """The numbers in which the data fit has a slope."""
+        return [i for i in range(self.size) if i not in self.shape.jumping]
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Of the natural parameters: the graphon's, then the law's."""
         return (*self.shape.names, *self.law.numbers_of(self.law.centre))
@@ -58,94 +71,101 @@ class Problem:
         law = self.law.numbers_of(free[..., self.shape.size :])
         return torch.cat([own, *(value[..., None] for value in law.values())], -1)
 
+    def influence(self, free: Tensor, sample: Sample) -> Tensor:
+        """What each agent adds to the aggregate of another, [..., n, n], under the graphon numbered free[..., p]."""
+        own = free[..., : self.shape.size]
+        w = self.shape.matrix(own, sample.x) * self.shape.widths(own, sample.q).unsqueeze(-2)
+        return w / w.sum(-1, keepdim=True).clamp(min=1e-12) if self.normalize else w
+
     def aggregate(self, free: Tensor, sample: Sample) -> Tensor:
-        """z[..., h, n, s] of the graphon numbered free[..., p]."""
-        w = self.shape.matrix(free[..., : self.shape.size], sample.x) * sample.q.unsqueeze(-2)
-        if self.normalize:
-            w = w / w.sum(-1, keepdim=True).clamp(min=1e-12)
-        return w.unsqueeze(-3) @ sample.counts.flow
+        """z[..., k, s] at the places k = (h, n)."""
+        z: Tensor = self.influence(free, sample).unsqueeze(-3) @ sample.counts.flow
+        return z.flatten(-3, -2)
 
-    def places(self, free: Tensor, sample: Sample) -> Places:
-        return Places.of(sample.counts, self.aggregate(free, sample))
-
-    def respond(self, free: Tensor, places: Places, weights: Tensor, before: Response | None = None) -> Response:
-        """The best response of the law at these aggregates."""
-        return self.law.fit(places, weights, free[..., self.shape.size :], before)
+    def variants(self, free: Tensor, x: Tensor) -> Tensor:
+        """free[p] with what moves by jumps elsewhere, [v, p]."""
+        shape = self.shape.variants(free[: self.shape.size], x)
+        return torch.cat([shape, free[self.shape.size :].expand(len(shape), -1)], -1)
 
     def penalty(self, free: Tensor) -> Tensor:
         """Of the priors, [...]."""
-        own = free[..., self.shape.size :]
-        return self.shape.penalty(free[..., : self.shape.size]) + ((own - self.law.centre) ** 2).sum(-1) / (2 * WIDE**2)
+        own = free[..., self.shape.size :] - self.law.centre
+        return self.shape.penalty(free[..., : self.shape.size]) + own.square().sum(-1) / (2 * WIDE**2)
 
-    def objective(self, sample: Sample, weights: Tensor, before: Response | None = None) -> Callable[[Tensor], Tensor]:
-        """free[b, p] -> minus the log-likelihood, the response projected out, [b]."""
-        memory = [before]
+    def objective(self, sample: Sample, seen: Observed, before: Response | None = None) -> Function:
+        """free[b, p] -> minus the log-posterior, the response projected out, [b]."""
 
         def loss(free: Tensor) -> Tensor:
-            places = self.places(free, sample)
-            if self.law.size:
-                response = self.respond(free, places, weights)
-            else:
-                with torch.no_grad():
-                    response = memory[0] = self.respond(free, places, weights, memory[0])
-            return misfit(response, places, weights) + self.penalty(free)
+            z = self.aggregate(free, sample)
+            return self.law.fit(seen, z, free[..., self.shape.size :], before).misfit + self.penalty(free)
 
         return loss
+
+    def at(self, free: Tensor, sample: Sample, seen: Observed, before: Response | None = None) -> "Found":
+        """The best response, and how well it does, with the graphons numbered free[b, p]."""
+        with torch.no_grad():
+            z = self.aggregate(free, sample)
+            response, misfit = self.law.fit(seen, z, free[..., self.shape.size :], before)
+            return Found(free, misfit + self.penalty(free), z, seen, response)
 
 
 @dataclass(frozen=True)
 class Found:
-    """The end of a search: free[b, p], minus the log of the posterior[b], the response, its places and weights."""
+    """Graphons free[b, p] with their value[b], the aggregates z[b, k, s], what was observed, and the best response."""
 
     free: Tensor
     value: Tensor
+    z: Tensor
+    seen: Observed
     response: Response
-    places: Places
-    weights: Tensor
-    converged: Tensor
+    converged: bool = True
 
-
-def project_out(
-    problem: Problem,
-    sample: Sample,
-    start: Tensor,
-    *,
-    rounds: int = ROUNDS,
-    tolerance: float = 1e-3,
-    inverse: Tensor | None = None,
-    response: Response | None = None,
-) -> Found:
-    """The best graphon and response from each start[b, p]; several starts of one sample end as the best of them."""
-    single = sample.counts.moves.dim() == 5
-    free = _promising(problem, sample, start) if single else start
-    for round in range(rounds + 1):
+    def weighed(self) -> Observed:
+        """What was observed, with the weights that this response asks for."""
         with torch.no_grad():
-            places = problem.places(free, sample)
-            weights = efficient_weights(response, places)
-        converged = torch.ones(len(free), dtype=torch.bool)
-        if problem.size:
-            found = minimize(problem.objective(sample, weights, response), free, tolerance=tolerance, inverse=inverse)
-            free, converged = found.x, found.converged
-            if single and round == 0 and len(free) > 1:
-                least = int(found.value.nan_to_num(torch.inf).argmin())
-                best = slice(least, least + 1)
-                free, converged = free[best], converged[best]
-                weights = weights[best] if len(weights) > 1 else weights
-        with torch.no_grad():
-            places = problem.places(free, sample)
-            response = problem.respond(free, places, weights)
-    assert response is not None
-    with torch.no_grad():
-        value = problem.penalty(free) - log_likelihood(response, places)
-    return Found(free, value, response, places, weights, converged)
+            return self.seen.weighed(self.response.transition(0, self.z))
 
 
-def _promising(problem: Problem, sample: Sample, start: Tensor) -> Tensor:
-    """The few starts of least value."""
-    if not problem.size or len(start) <= KEPT:
-        return start
+def project_out(problem: Problem, sample: Sample, start: Tensor) -> Found:
+    """The best graphon and response of one sample, from several starts[b, p]; the result has b = 1.
+
+    Starts that promise little are dropped at once, all but the best after the first search.
+    """
+    seen = Observed.of(sample.counts)
     with torch.no_grad():
-        places = problem.places(start, sample)
-        weights = efficient_weights(None, places)
-        value = problem.objective(sample, weights)(start)
-    return start[value.nan_to_num(torch.inf).argsort()[:KEPT]]
+        z = problem.aggregate(start[:1], sample)
+        before = problem.law.fit(seen, z, start[:1, problem.shape.size :]).response  # for its features
+    start = torch.cat([problem.variants(start[0], sample.x), start[1:]])
+    free = _least(problem.objective(sample, seen, before), start, KEPT if problem.moving else 1)
+    converged, inverse = True, None
+    for round in range(ROUNDS):
+        objective = problem.objective(sample, seen, before)
+        if round:
+            free = _least(objective, problem.variants(free[0], sample.x), 1)
+        if problem.moving:
+            end = descend(problem, objective, free, inverse)
+            best = int(end.value.nan_to_num(torch.inf).argmin())
+            free, inverse, converged = end.x[best : best + 1], end.inverse[best], bool(end.converged[best])
+        found = problem.at(free, sample, seen, before)
+        seen = found.weighed()
+    return replace(found, converged=converged)
+
+
+def descend(problem: Problem, objective: Function, free: Tensor, inverse: Tensor | None = None, **how: Any) -> Minimum:
+    """`minimize` over the numbers in which the objective has a slope; those that jump stay as they are."""
+    end = minimize(fixing(problem, objective, free), free[:, problem.moving], inverse=inverse, **how)
+    return end._replace(x=free.index_copy(1, torch.tensor(problem.moving), end.x))
+
+
+def fixing(problem: Problem, objective: Function, free: Tensor) -> Function:
+    """The objective as a function of the numbers in which it has a slope."""
+    which = torch.tensor(problem.moving)
+    return lambda moving: objective(free.index_copy(1, which, moving))
+
+
+def _least(function: Function, x: Tensor, count: int) -> Tensor:
+    """The few x[b, p] of least value."""
+    if len(x) <= count:
+        return x
+    with torch.no_grad():
+        return x[function(x).nan_to_num(torch.inf).argsort(stable=True)[:count]]

@@ -10,7 +10,6 @@ and the families whose parameters only scale (Erdos-Renyi, stochastic blocks); t
 """
 
 import dataclasses
-import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -22,12 +21,14 @@ from torch import Tensor
 
 from gamesim.errors import refuse, unknown
 from gamesim.estimation.numbers import Numbers
-from gamesim.graphons import BlockGraphon, Graphon, Legendre
-from gamesim.parameters import Count, Fraction, Natural, check, convert
+from gamesim.graphons import Graphon
+from gamesim.parameters import convert
 from gamesim.randomness import Stream
 
 WIDE = 5.0
 """Standard deviation of the prior of a free number: so weak that it only holds what the data leave open."""
+CUTS = 50
+"""Places at which a cut is tried at once."""
 
 
 class Shape(ABC):
@@ -73,6 +74,20 @@ class Shape(ABC):
     def graphon(self, free: Tensor, scale: float = 1.0) -> Graphon:
         """The graphon of one free[p], times a number where the gauge leaves that open."""
 
+    def widths(self, free: Tensor, q: Tensor) -> Tensor:
+        """The shares of the unit interval that agents stand for, [..., n], from what positions say, q[..., n]."""
+        return q
+
+    @property
+    def jumping(self) -> tuple[int, ...]:
+        """Free numbers in which W has no slope."""
+        return ()
+
+    @property
+    def told_by_degree(self) -> bool:
+        """Whether int W(x, y) dy at every x tells W."""
+        return True
+
     scalable: bool = True
     """Whether any multiple of W is in the set, so that only its product with the response is known."""
 
@@ -82,9 +97,17 @@ class Shape(ABC):
 
     def starts(self, count: int, generator: Stream) -> Tensor:
         """Where to start from, [r, p]: the middle, and random places around it."""
-        free = generator.normal((max(count, 1), self.size))
+        free = generator.normal((count, self.size))
         free[0] = 0
         return free + self.centre
+
+    def variants(self, free: Tensor, x: Tensor) -> Tensor:
+        """What else is worth a try where agents are at x[n]: free[p] with what moves by jumps elsewhere, [v, p]."""
+        return free[None]
+
+    def known_between(self, free: Tensor, x: Tensor) -> dict[str, tuple[float, float]]:
+        """Natural parameters that move by jumps, between the values that agents at x[n] tell them from."""
+        return {}
 
     @property
     def centre(self) -> Tensor:
@@ -178,127 +201,32 @@ class Family(Shape):
         found = dict(zip(self.names, self.natural(free).tolist(), strict=True))
         return self.cls(**found | {n: scale * found[n] for n in self.cls.scaled_by})  # type: ignore[no-any-return]
 
-    def starts(self, count: int, generator: Stream) -> Tensor:
-        """What moves by jumps has no slope: it is tried on a grid instead."""
-        jumping = [i for i, name in enumerate(self.names) if name in self.cls.jumps]
-        if not jumping:
-            return super().starts(count, generator)
-        cuts = torch.arange(1, 20, dtype=torch.float64) / 20
-        free = super().starts(1, generator).expand(len(cuts), -1).clone()
-        free[:, jumping[0]] = (cuts / (1 - cuts)).log()
-        return free
-
-
-@dataclass(frozen=True)
-class Blocks(Shape, kind="blocks"):
-    """Constant on blocks."""
-
-    count: Count = 2
-    """How many blocks."""
-    cuts: tuple[Fraction, ...] = ()
-    """Where a new block begins; left out, equal widths (known positions) or by label (unknown ones)."""
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.cuts and (len(self.cuts) != self.count - 1 or list(self.cuts) != sorted(set(self.cuts))):
-            raise refuse("graphon.cuts", list(self.cuts), f"{self.count - 1} increasing numbers")
-
-    def __str__(self) -> str:
-        return f"blocks({self.count})"
-
-    @cached_property
-    def edges(self) -> Tensor:
-        """The inner cuts, [K - 1]."""
-        equal = torch.arange(1, self.count, dtype=torch.float64) / self.count
-        return torch.tensor(self.cuts, dtype=torch.float64) if self.cuts else equal
-
-    @cached_property
-    def pairs(self) -> Tensor:
-        """Block pairs i <= j, [2, q]."""
-        return torch.triu_indices(self.count, self.count)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return tuple(f"W[{i},{j}]" for i, j in self.pairs.T.tolist())
-
     @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.count * (self.count + 1) // 2
-
-    def natural(self, free: Tensor) -> Tensor:
-        return (free - free.amax(-1, keepdim=True)).exp()
-
-    def values(self, free: Tensor) -> Tensor:
-        """The block values, symmetric, the largest one 1: [..., K, K]."""
-        place = torch.zeros(self.count, self.count, dtype=torch.long)
-        i, j = self.pairs
-        place[i, j] = place[j, i] = torch.arange(self.size)
-        return self.natural(free)[..., place]
-
-    def matrix(self, free: Tensor, x: Tensor) -> Tensor:
-        block = torch.searchsorted(self.edges, x, right=True)
-        return self.values(free)[..., block[:, None], block]
-
-    def graphon(self, free: Tensor, scale: float = 1.0) -> Graphon:
-        values = scale * self.values(free)
-        return BlockGraphon(tuple(map(tuple, values.tolist())), tuple(self.edges.tolist()))
-
-
-@dataclass(frozen=True)
-class LowRank(Shape, kind="low-rank"):
-    """sum_r u_r(x) u_r(y), each u_r a polynomial."""
-
-    rank: Count = 1
-    """How many products."""
-    degree: Natural = 3
-    """Of each polynomial."""
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def __str__(self) -> str:
-        return f"low-rank({self.rank}, {self.degree})"
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return tuple(f"u[{r},{d}]" for r in range(self.rank) for d in range(self.degree + 1))
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.rank * (self.degree + 1)
-
-    @property
-    def centre(self) -> Tensor:
-        """A constant graphon."""
-        flat = torch.zeros(self.rank, self.degree + 1, dtype=torch.float64)
-        flat[0, 0] = 1
-        return flat.flatten()
-
-    @cached_property
-    def looked_at(self) -> Tensor:
-        """Where the largest value is sought."""
-        return torch.linspace(0, 1, 101, dtype=torch.float64)
-
-    def natural(self, free: Tensor) -> Tensor:
-        c = free.unflatten(-1, (self.rank, self.degree + 1))
-        u = c @ Legendre.basis(self.looked_at, self.degree)
-        largest = (u.mT @ u).amax((-2, -1)).clamp(min=1e-12)
-        scaled: Tensor = c / largest.sqrt()[..., None, None]
-        return scaled.flatten(-2)
-
-    def matrix(self, free: Tensor, x: Tensor) -> Tensor:
-        u = self.natural(free).unflatten(-1, (self.rank, self.degree + 1)) @ Legendre.basis(x, self.degree)
-        product: Tensor = u.mT @ u
-        return product
-
-    def rescaled(self, natural: Tensor, scale: float) -> Tensor:
-        return natural * math.sqrt(scale)
+    def jumping(self) -> tuple[int, ...]:
+        return tuple(i for i, name in enumerate(self.names) if name in self.cls.jumps)
 
     def penalty(self, free: Tensor) -> Tensor:
-        """The prior, and what keeps W from being negative."""
-        w = self.matrix(free, self.looked_at[::5])
-        return super().penalty(free) + 1e5 * (w.clamp(max=0) ** 2).mean((-2, -1))
+        """The prior of what has a slope."""
+        smooth = [i for i in range(self.size) if i not in self.jumping]
+        return ((free - self.centre)[..., smooth] ** 2).sum(-1) / (2 * WIDE**2)
 
-    def graphon(self, free: Tensor, scale: float = 1.0) -> Graphon:
-        c = self.natural(free).unflatten(-1, (self.rank, self.degree + 1)) * scale**0.5
-        return Legendre(tuple(map(tuple, c.tolist())))
+    def variants(self, free: Tensor, x: Tensor) -> Tensor:
+        """Each jumping parameter half way between neighbouring agents, at fifty places if there are more."""
+        tried = [free[None]]
+        at = x.unique()
+        between = ((at[1:] + at[:-1]) / 2).clamp(1e-6, 1 - 1e-6)
+        some = torch.linspace(0, len(between) - 1, min(len(between), CUTS)).long() if len(between) else between.long()
+        for i in self.jumping:
+            moved = free.repeat(len(some), 1)
+            moved[:, i] = between[some].logit()
+            tried.append(moved)
+        return torch.cat(tried)
+
+    def known_between(self, free: Tensor, x: Tensor) -> dict[str, tuple[float, float]]:
+        found, natural = {}, self.natural(free)
+        for i in self.jumping:
+            below, above = x[x < natural[i]], x[x >= natural[i]]
+            found[self.names[i]] = (
+                float(below.max()) if len(below) else 0.0, float(above.min()) if len(above) else 1.0,
+            )  # fmt: skip
+        return found
