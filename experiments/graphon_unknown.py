@@ -59,7 +59,7 @@ class GraphonUnknown:
                 rows.append(row(kind, name, "true graphon", 0, 0, truth))
                 for what, law in LAWS.items():
                     if quick and kind == "beach" and law == "mixture":
-                        continue  # minutes: ten states, each with a response of its own
+                        continue  # ten places, each with a response of its own: for the full scale
                     assumed = {"graphon": graphon[1], "law": law.format(kind)}
                     gaps = torch.tensor([[one(game, n, seed, assumed) for n in episodes] for seed in range(seeds)])
                     rows += [

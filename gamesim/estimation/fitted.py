@@ -108,4 +108,6 @@ def fit_game(data: AgentData | str | Path, **assumptions: Any) -> FittedGame:
     fit_game(data, graphon="blocks(2)", positions="labels", law="graphon/sis").
     """
     learner = build(Learner, assumptions, what="fit_game")
-    return FittedGame(data=str(data) if isinstance(data, Path) else data, learn=learner)
+    if isinstance(data, AgentData):  # learned at once, not again with every other horizon or grid
+        return FittedGame(data=learner.learn(data))
+    return FittedGame(data=str(data), learn=learner)
