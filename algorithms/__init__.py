@@ -16,6 +16,15 @@ TABLE = {
         "mirror descent on accumulated action values (any game)",
     ),
     "fictitious-play": ("gamesim.algorithms.fictitious_play:FictitiousPlay", "best responses to the average so far"),
+    "ftrl": (
+        "gamesim.algorithms.ftrl:FTRL",
+        "follow the regularised leader: four mirror maps, any feedback (any game)",
+    ),
+    "replicator": ("gamesim.algorithms.replicator:Replicator", "replicator dynamics in continuous time"),
+    "best-response-dynamics": (
+        "gamesim.algorithms.best_response_dynamics:BestResponseDynamics",
+        "a share of everyone switches to a best reply; logit dynamics with a temperature",
+    ),
     "fixed-point": ("gamesim.algorithms.fixed_point:FixedPoint", "greedy or Boltzmann response to the last flow"),
 }
 

@@ -1,12 +1,14 @@
-"""Fictitious play: everyone answers the average population so far, and the average absorbs the answer.
+"""Fictitious play: everyone answers the average play so far, and the average absorbs the answer.
 
-Perrin et al., "Fictitious play for mean field games: continuous time analysis and applications", NeurIPS 2020:
+Brown, "Iterative solution of games by fictitious play", 1951, for games played once, and Perrin et al., "Fictitious
+play for mean field games: continuous time analysis and applications", NeurIPS 2020:
 
-    pi^   = best response in the flow of the average           (softmax(Q*/lam) with a temperature)
-    rho'  = (1 - alpha_t) rho + alpha_t mu(pi^) pi^            occupancy [h, k, s, a];  alpha_t = 1 / (t + 2)
-    pi'   = rho' / sum_a rho'                                  uniform where nobody has been
+    pi^   = best response to the average           (softmax(Q*/lam) with a temperature: stochastic fictitious play)
+    rho'  = (1 - alpha_t) rho + alpha_t rho(pi^)   occupancy [h, k, s, a] or [a];  alpha_t = 1 / (t + 2)
+    pi'   = rho' / sum_a rho'                      uniform where nobody has been
 
-The flow of the answer moves in its own aggregates (`self-consistent`) or in those of the average (`frozen`).
+In a mean field the occupancy of the answer is rho(pi^) = mu(pi^) pi^, and its flow mu moves in its own aggregates
+(`self-consistent`) or in those of the average (`frozen`); of a game played once it is the answer itself.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gamesim.games import GraphonGame, Policy
+from gamesim.games import OccupancyGame, Policy
 from gamesim.parameters import Temperature, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Power, Share
@@ -24,14 +26,18 @@ from gamesim.schedules import Power, Share
 
 @dataclass(frozen=True)
 class Average:
-    """The average occupancy[..., h, k, s, a]."""
+    """The average occupancy of each player or population, [..., a]."""
 
-    occupancy: Tensor
+    occupancy: tuple[Tensor, ...]
 
     @cached_property
     def policy(self) -> Policy:
-        mass = self.occupancy.sum(-1, keepdim=True)
-        return (torch.where(mass > 0, self.occupancy / mass, 1 / self.occupancy.shape[-1]),)
+        return tuple(map(_shares, self.occupancy))
+
+
+def _shares(occupancy: Tensor) -> Tensor:
+    mass = occupancy.sum(-1, keepdim=True)
+    return torch.where(mass > 0, occupancy / mass, 1 / occupancy.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,9 @@ class FictitiousPlay:
     temperature: Temperature = 0.0
     """lam: weight of the entropy; above 0 the answers are smooth."""
     averaging_variant: Literal["self-consistent", "frozen"] = "self-consistent"
-    """Whose aggregates move the answer: its own, or those of the average."""
+    """Whose aggregates move the answer of a mean field: its own, or those of the average."""
 
-    requires: ClassVar[type] = GraphonGame
+    requires: ClassVar[type] = OccupancyGame
 
     def __post_init__(self) -> None:
         check(self)
@@ -54,13 +60,12 @@ class FictitiousPlay:
     def measures(self) -> dict[str, Any]:
         return {"temperature": self.temperature}
 
-    def init(self, game: GraphonGame) -> Average:
-        policy = game.start()
-        return Average(game.flow(policy)[..., None] * policy[0])
+    def init(self, game: OccupancyGame) -> Average:
+        return Average(game.occupancy(game.start()))
 
-    def step(self, t: int, game: GraphonGame, state: Average, generator: Stream) -> Average:
-        flow = state.occupancy.sum(-1)
-        answer = game.best_response(flow, self.temperature)
-        moved = game.flow(answer, frozen=flow if self.averaging_variant == "frozen" else None)
+    def step(self, t: int, game: OccupancyGame, state: Average, generator: Stream) -> Average:
+        rho = state.occupancy
+        answer = game.reply(rho, self.temperature)
+        moved = game.occupancy(answer, frozen=rho if self.averaging_variant == "frozen" else None)
         alpha = self.averaging(t)
-        return Average(torch.lerp(state.occupancy, moved[..., None] * answer[0], alpha))
+        return Average(tuple(torch.lerp(x, y, alpha) for x, y in zip(rho, moved, strict=True)))

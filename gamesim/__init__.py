@@ -16,11 +16,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gamesim.certificates import certify
     from gamesim.data import AgentData
-    from gamesim.errors import InvalidInput
+    from gamesim.errors import Caution, InvalidInput
     from gamesim.estimation import FittedGame, fit_game, fit_graphon, rearrangement_distance
     from gamesim.figures import draw
     from gamesim.formats.agents import read_agents
-    from gamesim.games import Game, GraphonGame, Policy
+    from gamesim.games import Game, GraphonGame, MatrixGame, NormalFormGame, Policy
     from gamesim.games.game import exploitability
     from gamesim.loop import Observer, Result, Solver, Status, solve
     from gamesim.making import make, make_solver
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "make": "gamesim.making",
     "make_solver": "gamesim.making",
+    "Caution": "gamesim.errors",
     "InvalidInput": "gamesim.errors",
     "draw": "gamesim.figures",
     "Game": "gamesim.games",
     "GraphonGame": "gamesim.games",
+    "MatrixGame": "gamesim.games",
+    "NormalFormGame": "gamesim.games",
     "Policy": "gamesim.games",
     "exploitability": "gamesim.games.game",
     "Observer": "gamesim.loop",

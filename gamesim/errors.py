@@ -16,6 +16,10 @@ class MissingExtra(InvalidInput):
     """An optional package is not installed: the message says which command installs it."""
 
 
+class Caution(UserWarning):
+    """Something runs all the same, but a theorem that one might count on does not cover it: the message says which."""
+
+
 def refuse(field: str, value: object, wanted: str) -> InvalidInput:
     """The one form of a refusal, to be raised by the caller.
 

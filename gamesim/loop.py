@@ -7,6 +7,7 @@ worth measuring is the family's affair (`metrics`) with the solver's parameters 
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,13 +18,13 @@ import torch
 from torch import Tensor
 
 from gamesim.averaging import Averaged
-from gamesim.errors import InvalidInput, MissingExtra, refuse
-from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_policy
+from gamesim.errors import Caution, InvalidInput, MissingExtra, refuse
+from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_iterate
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.schedules import Schedule
 from gamesim.states import expanded, rebuilt
-from gamesim.traces import Snapshot, Trace
+from gamesim.traces import Every, Snapshot, Trace, next_due
 
 
 class Status(Enum):
@@ -52,7 +53,12 @@ class HasPolicy(Protocol):
 
 
 class Solver(Protocol):
-    """Hyper-parameters and two functions. Optional: `requires`, the family it needs; `measures`, what metrics take."""
+    """Hyper-parameters and two functions.
+
+    Optional: `requires`, the family it needs; `measures`, what metrics take; `cautions(game)`, sentences on what no
+    theorem covers; `leap(t, until, game, state, generator)`, several steps at once as (state, iteration reached), or
+    None where only steps will do. A state may have `metrics`, of its own history, to be traced beside the policy's.
+    """
 
     def init(self, game: Any) -> HasPolicy: ...
 
@@ -145,7 +151,7 @@ def solve(
     tolerance: float | None = None,
     seeds: int | None = None,
     seed: int = 0,
-    every: int = 1,
+    every: Every = 1,
     average: bool = False,
     observers: Iterable[Observer] = (),
     resume: Snapshot | None = None,
@@ -154,13 +160,13 @@ def solve(
 
     iterations: steps of the solver; row 0 of the trace measures the starting policy.
     tolerance:  stop when the worst of the batch has target <= tolerance; the target is `regularized_exploitability`
-                for a solver with a temperature, `exploitability` otherwise.
+                for a solver with a temperature, `exploitability` otherwise, or the first metric of a game without it.
     seeds:      a leading batch dimension of so many seeds `seed`, `seed + 1`, ...; None runs one without it.
-    every:      measure each so many iterations (and the first and the last).
+    every:      measure each so many iterations (and the first and the last); "log" at about twelve to a decade.
     average:    report the mean of the iterates instead of the last one.
     """
     iterations = _whole("iterations", iterations, 0)
-    every, seed = _whole("every", every, 1), _whole("seed", seed, 0)
+    every, seed = every if every == "log" else _whole("every", every, 1), _whole("seed", seed, 0)
     if tolerance is not None:
         tolerance = convert(tolerance, NonNegative, "tolerance")
     batch = () if seeds is None else (_whole("seeds", seeds, 1, 10**6),)
@@ -169,9 +175,12 @@ def solve(
     if average:
         solver = Averaged(solver)
     start = game.start()
-    require_policy(start, field=f"start() of {type(game).__name__}")
+    require_iterate(game, start, field=f"start() of {type(game).__name__}")
     if callable(getattr(game, "validate", None)):
         game.validate()
+
+    for words in getattr(solver, "cautions", lambda game: ())(game):
+        warnings.warn(words, Caution, stacklevel=2)
 
     solver, shape = _batched(solver, start[0], max(p.dim() for p in start))
     if batch + shape:
@@ -180,7 +189,7 @@ def solve(
     run.trace.first_seed = seed
 
     def due(iteration: int) -> bool:
-        return iteration % every == 0 or iteration == iterations
+        return iteration == iterations or next_due(iteration - 1, every) == iteration
 
     if resume is not None:
         run.state, run.iteration = rebuilt(run.state, resume.tensors), resume.iteration
@@ -199,8 +208,8 @@ def solve(
             if run.iteration >= iterations:
                 run.status = Status.OUT_OF_ITERATIONS
                 break
-            state = solver.step(run.iteration, game, run.state, stream.at(run.iteration))
-            run.state, run.iteration = state, run.iteration + 1  # together: a signal must not come between
+            until = min(iterations, next_due(run.iteration, every))
+            run.state, run.iteration = _advance(solver, run, until, stream)  # together: no signal comes between
             run.seconds = time.perf_counter() - started
             if due(run.iteration):
                 _measure(run, observers)
@@ -209,17 +218,29 @@ def solve(
     return Result(run.policy, run.status, run.trace, run.state, run.iteration, run.seconds, run.target)
 
 
+def _advance(solver: Any, run: Run, until: int, stream: Stream) -> tuple[Any, int]:
+    """One step, or as many at once as the solver can take before something is due."""
+    t = run.iteration
+    leap = getattr(solver, "leap", None)
+    if leap is not None and until > t + 1:
+        landed: tuple[Any, int] | None = leap(t, until, run.game, run.state, stream)
+        if landed is not None:
+            return landed
+    return solver.step(t, run.game, run.state, stream.at(t)), t + 1
+
+
 def _measure(run: Run, observers: Sequence[Observer]) -> None:
     measured = measure(run.game, run.policy, **getattr(run.solver, "measures", {}))
-    if "exploitability" not in measured:
+    if isinstance(run.game, Game) and "exploitability" not in measured:
         raise InvalidInput(f"{type(run.game).__name__}.metrics: 'exploitability' is missing")
-    shape = measured["exploitability"].shape
+    shape = next(iter(measured.values())).shape
+    measured = measured | getattr(run.state, "metrics", {})
     for name, value in measured.items():
         if value.shape != shape:
             raise refuse(
                 f"metrics[{name!r}]",
                 f"shape {tuple(value.shape)}",
-                f"the batch shape, as exploitability has: {tuple(shape)}",
+                f"the batch shape, as {next(iter(measured))} has: {tuple(shape)}",
             )
     run.trace.add(run.iteration, measured)
     _judge(run)
@@ -229,8 +250,8 @@ def _measure(run: Run, observers: Sequence[Observer]) -> None:
 def _judge(run: Run) -> None:
     """Diverged, converged or neither, by the newest measure."""
     newest = {name: values[-1] for name, values in run.trace.metrics.items()}
-    if run.target not in newest:  # a game of three methods knows no entropy
-        run.target = "exploitability"
+    if run.target not in newest:  # a game of three methods knows no entropy, another family no exploitability
+        run.target = "exploitability" if "exploitability" in newest else next(iter(newest))
     finite = all(bool(v.isfinite().all()) for v in newest.values())
     if not finite or not all(bool(p.isfinite().all()) for p in run.policy):
         run.status = Status.DIVERGED
@@ -263,7 +284,7 @@ def _require_fit(game: Any, solver: Any) -> None:
         raise refuse(
             "game",
             type(game).__name__,
-            f"a {family.__name__}, which {type(solver).__name__} needs; the mirror descents take any game",
+            f"a {family.__name__}, which {type(solver).__name__} needs; ftrl and the mirror descents take any game",
         )
 
 

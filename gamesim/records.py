@@ -37,7 +37,7 @@ from gamesim.files import Lock, fingerprint, own_folder, read_json, to_json, wri
 from gamesim.loop import Observer, Result, Run, Status
 from gamesim.parameters import plain
 from gamesim.states import tensors as tensors_of
-from gamesim.traces import Snapshot, Trace
+from gamesim.traces import Every, Snapshot, Trace, next_due
 
 HEADER = ("iteration", "seed", "metric", "value")
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -76,7 +76,7 @@ def settings(
     iterations: int,
     seeds: int | None = None,
     seed: int = 0,
-    every: int = 1,
+    every: Every = 1,
     average: bool = False,
     ids: tuple[str, str] | None = None,
     given: tuple[dict[str, str], dict[str, str]] = ({}, {}),
@@ -266,10 +266,10 @@ def read_hashes(folder: Path) -> list[str]:
     return list(read_json(path).get("states", [])) if path.exists() else []
 
 
-def load_snapshot(folder: Path, every: int = 1) -> Snapshot | None:
+def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:
     """The newest state whose hash the manifest knows, with the trace up to it; None if the run never saved one.
 
-    A state that the trace does not lead up to, a measure each `every` iterations, is passed over.
+    A state that the trace does not lead up to, measured as often as `every` says, is passed over.
     """
     known = read_hashes(folder)
     for name in (STATE, PREVIOUS):
@@ -283,9 +283,17 @@ def load_snapshot(folder: Path, every: int = 1) -> Snapshot | None:
         except (OSError, SafetensorError, KeyError, ValueError):
             continue
         trace = read_trace(folder, until=iteration)
-        if set(range(0, iteration, every)) <= set(trace.iterations):
+        if _due_before(iteration, every) <= set(trace.iterations):
             return Snapshot(iteration, saved, trace)
     return None
+
+
+def _due_before(iteration: int, every: Every) -> set[int]:
+    due, t = set[int](), 0
+    while t < iteration:
+        due.add(t)
+        t = next_due(t, every)
+    return due
 
 
 def read_trace(folder: Path, until: int | None = None) -> Trace:

@@ -18,6 +18,7 @@ from gamesim.populations.behaviour import roam
 from gamesim.progress import Progress, announced
 from gamesim.records import SAME, Record, settings
 from gamesim.signals import Interrupted, Signals
+from gamesim.traces import Every
 
 Two = tuple[Any, Any]
 
@@ -33,7 +34,7 @@ class Outcome:
 
 def run_on_disk(
     classes: Two, ids: tuple[str, str], given: tuple[dict[str, str], dict[str, str]], *, iterations: int,
-    tolerance: float | None, seeds: int, seed: int, every: int, average: bool, device: str, fused: bool,
+    tolerance: float | None, seeds: int, seed: int, every: Every, average: bool, device: str, fused: bool,
     out: Path | None, resume: bool, show: bool, command: str,
 ) -> Outcome:  # fmt: skip
     """Solve and write the run; classes, ids and given parameters are pairs (game, solver)."""

@@ -4,6 +4,7 @@ On the command line they are written as calls: `-s "step_size=power(1, 0.5)"`; a
 """
 
 import dataclasses
+import math
 import numbers
 import re
 from abc import ABC, abstractmethod
@@ -36,6 +37,11 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, t: int) -> float | Tensor: ...
+
+    @property
+    def decay(self) -> float:
+        """p where it falls like t^-p: 0 for one that stays, infinite for one that falls faster than any power."""
+        return 0.0
 
     def __str__(self) -> str:
         fields = dataclasses.astuple(self)  # type: ignore[call-overload]
@@ -78,6 +84,10 @@ class Power(Schedule):
     def __call__(self, t: int) -> float | Tensor:
         return self.scale / (t + self.offset) ** self.exponent
 
+    @property
+    def decay(self) -> float:
+        return self.exponent
+
 
 @dataclass(frozen=True)
 class Geometric(Schedule):
@@ -93,6 +103,10 @@ class Geometric(Schedule):
 
     def __call__(self, t: int) -> float:
         return max(self.scale * self.ratio**t, self.floor)
+
+    @property
+    def decay(self) -> float:
+        return math.inf if self.ratio < 1 and self.floor == 0 else 0.0
 
 
 StepSize = Annotated[Schedule, Bounds("a number or schedule above 0", 0, low_open=True)]

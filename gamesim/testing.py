@@ -10,7 +10,16 @@ from typing import Any
 import torch
 
 from gamesim.errors import InvalidInput
-from gamesim.games.game import Policy, measure, probe, require_batch, require_game, require_policy, values_of
+from gamesim.games.game import (
+    Policy,
+    measure,
+    probe,
+    require_batch,
+    require_game,
+    require_iterate,
+    require_policy,
+    values_of,
+)
 from gamesim.loop import solve
 from gamesim.randomness import Stream
 from gamesim.states import rebuilt, tensors
@@ -83,15 +92,15 @@ def _check_steps(solver: Any, game: Any) -> None:
     before = torch.get_rng_state()
     solve(game, solver, iterations=0)  # refuses a game that the solver is not for
     begun = solver.init(game)
-    require_policy(begun.policy, game.start(), field="the policy of init(game)")
-    require_policy(solver.step(0, game, begun, Stream(0)).policy, game.start(), field="the policy after a step")
+    require_iterate(game, begun.policy, game.start(), field="the policy of init(game)")
+    require_iterate(game, solver.step(0, game, begun, Stream(0)).policy, game.start(), field="the policy after a step")
     once, again = (solve(game, solver, iterations=3) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state()), (
         "draw from the Stream that step() is given, never from torch's global generator"
     )
     for p, q in zip(once.policy, again.policy, strict=True):
         assert torch.equal(p, q), "two runs from the same seed must agree bit for bit"
-    require_policy(once.policy, game.start(), field="the policy after 3 iterations")
+    require_iterate(game, once.policy, game.start(), field="the policy after 3 iterations")
 
     state, stream = solver.init(game), Stream(0)
     kept = {name: x.clone() for name, x in tensors(state).items()}

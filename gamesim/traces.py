@@ -1,10 +1,33 @@
 """What was measured along a run, and where an earlier run was."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Every = int | Literal["log"]
+"""How often a run is measured: each so many iterations, or at about twelve iterations to a decade."""
+
+
+def next_due(iteration: int, every: Every) -> int:
+    """The first iteration after this one that is measured.
+
+    >>> t, seen = -1, []
+    >>> while t < 100: seen.append(t := next_due(t, "log"))
+    >>> seen
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 26, 32, 38, 46, 56, 68, 83, 100]
+    """
+    if every != "log":
+        return (iteration // every + 1) * every
+    if iteration < 1:
+        return iteration + 1
+    k = max(0, math.floor(12 * math.log10(iteration)) - 1)
+    while (found := round(10 ** (k / 12))) <= iteration:
+        k += 1
+    return found
 
 
 @dataclass

@@ -372,7 +372,7 @@ PMD = ["run", "graphon/sis", "policy-mirror-descent"]
         ([*RUN, "--iterations", "many"], ["--iterations", "'many'", "integer"]),
         ([*RUN, "--seeds", "0"], ["--seeds", "0", "1<=x"]),
         ([*RUN, "--seed", "-1"], ["--seed", "-1", "x>=0"]),
-        ([*RUN, "--every", "0"], ["--every", "0", "x>=1"]),
+        ([*RUN, "--every", "0"], ["every", "0", "at least 1, or log"]),
         ([*RUN, "--threads", "0"], ["--threads", "0", "1<=x"]),
         ([*RUN, "--tolerance", "nan"], ["tolerance: got nan", "finite"]),
         ([*RUN, "--tolerance", "-1"], ["tolerance: got -1.0", "at least 0"]),

@@ -1,45 +1,33 @@
 """Device and precision follow the game: float32 on any machine, CUDA where there is a device."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 import gamesim as gs
-from gamesim import catalog
 from gamesim.kernels import fused
+from small_games import PAIRS, small
 
-GAMES = sorted(catalog.table("games"))
-SOLVERS = sorted(catalog.table("solvers"))
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
-SMALL = {"graphon": {"positions": 5, "horizon": 6}}
-NEEDED = {"graphon/fitted": {"data": str(Path(__file__).with_name("agents.csv"))}}
 
 
-def small(name: str, **fields: object) -> object:
-    return gs.make(name, **SMALL.get(name.partition("/")[0], {}), **NEEDED.get(name, {}), **fields)
-
-
-@pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(("name", "solver"), PAIRS)
 def test_float32_stays_float32_and_agrees_with_float64(name: str, solver: str) -> None:
     single, double = (
         gs.solve(small(name, dtype=d), gs.make_solver(solver), iterations=2) for d in ("float32", "float64")
     )
     assert {p.dtype for p in single.policy} == {torch.float32}
-    first, other = single.exploitability[0, 0], double.exploitability[0, 0]
+    first, other = single.metric(single.target)[0, 0], double.metric(double.target)[0, 0]
     torch.testing.assert_close(first, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.gpu
 @ON_GPU
-@pytest.mark.parametrize("name", GAMES)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(("name", "solver"), PAIRS)
 def test_a_gpu_gives_the_numbers_of_the_cpu(name: str, solver: str) -> None:
     with fused(False):
         here, there = (gs.solve(small(name, device=d), gs.make_solver(solver), iterations=3) for d in ("cpu", "cuda"))
     assert {p.device.type for p in there.policy} == {"cuda"}
-    torch.testing.assert_close(there.exploitability, here.exploitability, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(there.metric(there.target), here.metric(here.target), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.gpu

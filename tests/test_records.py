@@ -69,7 +69,7 @@ def test_what_a_run_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str], o
     assert config["game"]["id"] == "graphon/sis"
     assert config["game"]["given"] == {"positions": "3", "horizon": "3"}
     assert config["game"]["parameters"]["infection"] == 0.8
-    assert config["solver"]["parameters"]["feedback"] == {"kind": "gamesim.feedback:Noisy", "scale": 0.1}
+    assert config["solver"]["parameters"]["feedback"] == {"kind": "gamesim.feedback.oracle:Noisy", "scale": 0.1}
     assert (config["seeds"], config["seed"], config["iterations"], config["device"]) == (2, 4, 6, "cpu")
     assert config["versions"]["torch"]
     manifest = strictly(folder / "manifest.json")

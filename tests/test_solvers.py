@@ -139,7 +139,7 @@ def test_fictitious_play_averages_occupancies_and_its_exploitability_falls_like_
     for t in range(3):
         state = FictitiousPlay().step(t, game, state, Stream(0, t))
     mass = game.flow(state.policy)  # P ignores z: the average policy's flow is the average flow
-    torch.testing.assert_close(mass, state.occupancy.sum(-1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(mass, state.occupancy[0].sum(-1), rtol=0, atol=1e-12)
 
 
 def test_greedy_fixed_point_solves_investment_and_cycles_on_beach() -> None:

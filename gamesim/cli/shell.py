@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 import gamesim
-from gamesim.errors import InvalidInput, refuse, unknown
+from gamesim.errors import Caution, InvalidInput, refuse, unknown
 
 KINDS = ("games", "solvers", "experiments")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
@@ -102,7 +104,8 @@ def print_json(data: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        cli.main(args=None if arguments is None else list(arguments), prog_name="gamesim", standalone_mode=False)
+        with _cautions_in_a_line():
+            cli.main(args=None if arguments is None else list(arguments), prog_name="gamesim", standalone_mode=False)
     except InvalidInput as error:
         return _refused(str(error), 2)
     except click.exceptions.Abort:
@@ -121,6 +124,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refused(words, 1)
     return 0
+
+
+@contextmanager
+def _cautions_in_a_line() -> Iterator[None]:
+    """A caution is a line on stderr; other warnings stay as Python prints them."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, Caution):
+                click.echo(f"note: {' '.join(str(message).split())}", err=True)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = shown
+        warnings.simplefilter("always", Caution)
+        yield
 
 
 def _shortage(error: Exception) -> str | None:

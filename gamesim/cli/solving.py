@@ -27,7 +27,13 @@ from gamesim.errors import refuse
     "--seeds", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Independent seeds, run as one batch."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="The first seed.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Measure each so many iterations.")
+@click.option(
+    "--every",
+    default="1",
+    show_default=True,
+    metavar="N|log",
+    help="Measure each so many iterations; log: 12 a decade.",
+)
 @click.option("--average", is_flag=True, help="Report the mean of the iterates instead of the last one.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @THREADS
@@ -57,6 +63,7 @@ def _run(
     from gamesim.files import require_name
 
     given = pairs("-g", game_options), pairs("-s", solver_options)
+    options["every"] = _every(options["every"])
     if name is not None:
         require_name(name, "name")
         if out is not None:
@@ -77,6 +84,12 @@ def _run(
     else:
         _print_summary(outcome.summary, outcome.figures)
     return outcome.code
+
+
+def _every(text: str) -> int | str:
+    if text == "log" or (text.isdecimal() and text.isascii() and 0 < int(text) < 10**12):
+        return text if text == "log" else int(text)
+    raise refuse("every", text, "a whole number of at least 1, or log")
 
 
 def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:

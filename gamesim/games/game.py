@@ -41,6 +41,15 @@ class RegularizedGame(Game, Protocol):
         ...
 
 
+@runtime_checkable
+class OccupancyGame(Game, Protocol):
+    """A game whose play can be averaged: by how often each action is played, and best replies to that."""
+
+    def occupancy(self, policy: Policy, frozen: Policy | None = None) -> Policy: ...
+
+    def reply(self, occupancy: Policy, temperature: Any = 0.0) -> Policy: ...
+
+
 def require_game(game: object) -> None:
     """Refuse what is not a game, naming the missing methods."""
     missing = [name for name in ("start", "feedback", "exploitability") if not callable(getattr(game, name, None))]
@@ -63,6 +72,15 @@ def require_policy(policy: object, like: Policy | None = None, field: str = "pol
         if like is not None and p.shape[-like[i].dim() :] != like[i].shape:
             raise refuse(name, f"shape {tuple(p.shape)}", f"[..., {', '.join(map(str, like[i].shape))}]")
         require_rows(p, name)
+
+
+def require_iterate(game: object, point: Any, like: Policy | None = None, field: str = "policy") -> None:
+    """Refuse what the family's solvers cannot stand at: policies, unless the game says by `require` what it takes."""
+    own = getattr(game, "require", None)
+    if callable(own):
+        own(point, field)
+    else:
+        require_policy(point, like, field)
 
 
 def require_rows(p: Tensor, name: str, tolerance: float = 1e-6) -> None:
@@ -97,10 +115,12 @@ def exploitability(game: Game, policy: Policy, **parameters: Any) -> Tensor:
     return game.exploitability(policy, **parameters)
 
 
-def measure(game: Game, policy: Policy, **parameters: Any) -> dict[str, Tensor]:
-    """The metrics of a policy: those the family names, or exploitability alone."""
+def measure(game: Any, policy: Policy, **parameters: Any) -> dict[str, Tensor]:
+    """The metrics of a policy: those the family names, or exploitability alone; the first is what tolerances mean."""
     if isinstance(game, RegularizedGame):
         found = game.metrics(policy, **parameters)
+    elif not isinstance(game, Game):
+        found = game.metrics(policy)  # a family that measures something else, as the residual of an inequality
     else:
         found = {"exploitability": game.exploitability(policy)}
     for name, value in found.items():
@@ -109,7 +129,7 @@ def measure(game: Game, policy: Policy, **parameters: Any) -> dict[str, Tensor]:
     return found
 
 
-def values_of(game: Game, policy: Policy, temperature: Any = 0.0) -> Policy:
+def values_of(game: Any, policy: Policy, temperature: Any = 0.0) -> Policy:
     """The game's feedback; a game of three methods is asked as it is, with entropy left to the solver's own step."""
     found = game.feedback(policy, temperature) if isinstance(game, RegularizedGame) else game.feedback(policy)
     if not isinstance(found, tuple) or len(found) != len(policy):
@@ -122,12 +142,14 @@ def values_of(game: Game, policy: Policy, temperature: Any = 0.0) -> Policy:
     return found
 
 
-def require_batch(game: Game) -> None:
+def require_batch(game: Any) -> None:
     """Refuse a game that cannot be played by a batch: two policies stacked must give their two answers, stacked."""
 
     def answers(policy: Policy) -> dict[str, Tensor]:
         found = {f"feedback[{i}]": q for i, q in enumerate(values_of(game, policy))}
-        return {**found, "exploitability": measure(game, policy)["exploitability"]}
+        measured = measure(game, policy)
+        first = "exploitability" if "exploitability" in measured else next(iter(measured))
+        return {**found, first: measured[first]}
 
     def wrong(what: str) -> InvalidInput:
         name = type(game).__name__
@@ -137,7 +159,9 @@ def require_batch(game: Game) -> None:
         )
 
     start = game.start()
-    other = probe(start)
+    other = (
+        probe(start) if isinstance(game, Game) else tuple(x + 0.1 * p for x, p in zip(start, probe(start), strict=True))
+    )
     alone = answers(start), answers(other)
     try:
         both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))

@@ -342,6 +342,15 @@ class GraphonGame(ABC):
         """The optimal policy in a flow: softmax(Q* / temperature), greedy with ties shared at temperature 0."""
         return (soft_argmax(self.optimal_values(flow, temperature).q, temperature),)
 
+    def occupancy(self, policy: Policy, frozen: Policy | None = None) -> Policy:
+        """How often each pair is played, rho[..., h, k, s, a] = mu pi; moved by the aggregates of `frozen` if given."""
+        flow = self.flow(policy, frozen=None if frozen is None else frozen[0].sum(-1))
+        return (flow[..., None] * policy[0],)
+
+    def reply(self, occupancy: Policy, temperature: Number = 0.0) -> Policy:
+        """The best response to everyone else's occupancy."""
+        return self.best_response(occupancy[0].sum(-1), temperature)
+
     # --- how far from equilibrium -------------------------------------------------------------------------------
 
     def feedback(self, policy: Policy, temperature: Number = 0.0) -> Policy:

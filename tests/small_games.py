@@ -1,0 +1,36 @@
+"""Every game of the catalogue made small, and which solvers take it: what conformance tests run over."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gamesim as gs
+from gamesim import catalog
+from gamesim.games import Game
+
+GAMES, SOLVERS = sorted(catalog.table("games")), sorted(catalog.table("solvers"))
+HERE = Path(__file__).parent
+SMALL: dict[str, dict[str, Any]] = {"graphon": {"positions": 3, "horizon": 3}, "mean-field": {"horizon": 3}}
+NEEDED = {
+    "graphon/fitted": {"data": str(HERE / "agents.csv")},
+    "matrix/file": {"file": str(HERE / "games" / "battle.nfg")},
+}
+
+
+def small(name: str = "graphon/sis", **parameters: Any) -> Any:
+    """A game with its needs filled in, few positions and a short horizon."""
+    return gs.make(name, **(SMALL.get(name.partition("/")[0], {}) | NEEDED.get(name, {}) | parameters))
+
+
+@cache
+def _built(name: str) -> Any:
+    return small(name)
+
+
+def fits(game: str, solver: str) -> bool:
+    """Whether a solver with its defaults takes a game."""
+    return isinstance(_built(game), getattr(gs.make_solver(solver), "requires", Game))
+
+
+PAIRS = [(game, solver) for game in GAMES for solver in SOLVERS if fits(game, solver)]
+FAMILY = {game: game.partition("/")[0] for game in GAMES}
