@@ -1,8 +1,6 @@
 """Learning a game from agents, whole: what the estimate says of the truth, and what its equilibrium is worth there."""
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ import gamesim as gs
 from gamesim.data import AgentData
 from gamesim.envs import SIS, Beach
 from gamesim.errors import InvalidInput
-from gamesim.estimation import FittedGame, Learner, fit_game, load_estimate
+from gamesim.estimation import FittedGame, Learner, fit_game
 from gamesim.graphons import ErdosRenyi, Exponential, StochasticBlock, UniformAttachment
 from gamesim.populations import sample_agents
 from gamesim.populations.behaviour import roam
@@ -159,17 +157,6 @@ def test_laws_that_are_none_are_counted_and_replaced() -> None:
     assert float(P.min()) >= 0
 
 
-@pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("graphon", ["exp", "blocks(2)", "low-rank(1, 2)", "uniform-attachment"])
-def test_an_estimate_survives_its_file(law: str, graphon: str, tmp_path: Path) -> None:
-    learned = fit_game(some(EXP, 8, 40), graphon=graphon, law=law)
-    path = learned.estimate.save(tmp_path / "a.json")
-    again = FittedGame(data=str(path))
-    assert torch.equal(again.feedback(again.start())[0], learned.feedback(learned.start())[0])
-    assert again.estimate.numbers == learned.estimate.numbers
-    gs.check_game(dataclasses.replace(again, positions=3, horizon=3))
-
-
 def test_a_learned_game_is_like_any_other() -> None:
     learned = dataclasses.replace(fit_game(some(BLOCKS, 12, 100), graphon="blocks(2)"), horizon=8)
     for name in ("gmfg-ppo", "online-mirror-descent", "fictitious-play", "fixed-point", "policy-mirror-descent"):
@@ -213,38 +200,6 @@ def test_hardly_any_data(agents: int, episodes: int, horizon: int) -> None:
         assert bool(learned.exploitability(learned.start()).isfinite().all())
     fit_game(data.without_positions(), graphon="exp")
     fit_game(data.without_positions(), graphon="blocks(1)")
-
-
-@pytest.mark.parametrize("scale", [0.0, 1e-9, 1e12])
-def test_rewards_of_any_size(scale: float) -> None:
-    data = some(Beach(horizon=4, positions=7), 6, 60)
-    data = dataclasses.replace(data, rewards=data.rewards * scale)
-    for law in ("mixture", "linear"):
-        learned = fit_game(data, graphon="exp", law=law)
-        r = learned.reward(0, torch.full((1, 10), 0.05, dtype=torch.float64))
-        assert bool(r.isfinite().all())
-        assert float(r.abs().max()) <= 3 * float(data.rewards.abs().max()) + 1e-12
-
-
-@pytest.mark.parametrize(
-    "spoil", ["{", '{"format": "gamesim estimate 1"}', "theta", "initial", "kind", "scale", "degree"]
-)
-def test_files_that_are_no_estimates(spoil: str, tmp_path: Path) -> None:
-    path = fit_game(some(EXP, 4, 10), graphon="exp").estimate.save(tmp_path / "a.json")
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if spoil == "theta":
-        data["response"]["theta"] = [[1.0]]
-    elif spoil == "initial":
-        data["initial"] = [0.5, 0.6]
-    elif spoil == "kind":
-        data["graphon"]["kind"] = "os:system"
-    elif spoil == "scale":
-        data["response"]["scale"] = -1
-    elif spoil == "degree":
-        data["response"]["features"]["degree"] = 10**9
-    path.write_text(spoil if spoil.startswith("{") else json.dumps(data), encoding="utf-8")
-    with pytest.raises(InvalidInput, match=r"a\.json"):
-        load_estimate(path)
 
 
 def test_options_and_learner_are_the_same() -> None:

@@ -3,7 +3,8 @@
     C_h(n, s, a, t) = sum_e [agent n is in s, plays a, goes to t at step h of episode e]
 
 With finitely many states and actions every estimate here needs the data only through C and the sums of the rewards and
-of their squares: their size does not grow with the episodes, and a resample of the episodes is another C.
+of their squares: their size does not grow with the episodes, and a resample of the episodes is another C. Rewards are
+counted from the mean of their (s, a) over the data, so that squares of large numbers do not hide small differences.
 """
 
 import math
@@ -23,11 +24,16 @@ CELLS = 200_000_000
 
 @dataclass(frozen=True)
 class Counts:
-    """C[..., h, n, s, a, t], with the rewards' sums[..., h, n, s, a] and sums of squares, of agents or groups n."""
+    """What agents or groups n did; leading dimensions are a batch."""
 
     moves: Tensor
+    """C[..., h, n, s, a, t]."""
     earned: Tensor
+    """Sums of the rewards, above `level`, [..., h, n, s, a]."""
     squared: Tensor
+    """Sums of the squares of the same."""
+    level: Tensor
+    """What rewards are counted from, [s, a]."""
 
     @property
     def visits(self) -> Tensor:
@@ -47,7 +53,8 @@ class Counts:
 
     def grouped(self, members: Tensor) -> "Counts":
         """Agents added up in groups: members[..., g, n] of zeros and ones -> n becomes g."""
-        return Counts(*(_grouped(x, members, rank) for x, rank in zip(self.parts, (5, 4, 4), strict=True)))
+        moves, earned, squared = (_grouped(x, members, rank) for x, rank in zip(self.parts, (5, 4, 4), strict=True))
+        return Counts(moves, earned, squared, self.level)
 
     @property
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,7 +62,8 @@ class Counts:
 
     def __getitem__(self, index: Any) -> "Counts":
         """Some of a batch of counts."""
-        return Counts(*(part[index] for part in self.parts))
+        moves, earned, squared = (part[index] for part in self.parts)
+        return Counts(moves, earned, squared, self.level)
 
 
 def _grouped(x: Tensor, members: Tensor, rank: int) -> Tensor:
@@ -74,16 +82,19 @@ def count(data: AgentData, weights: Tensor | None = None) -> Counts:
     if batch * math.prod(shape) * states > CELLS:
         size = f"{batch} x {' x '.join(map(str, shape))} x {states}"
         raise refuse("data", size, f"at most {CELLS} counts: fewer agents, states or resamples")
-    place = torch.arange(data.horizon)[:, None] * data.agents + torch.arange(data.agents)
-    cell = (place * states + data.states) * actions + data.actions
+    pair = data.states * actions + data.actions
+    cell = (torch.arange(data.horizon)[:, None] * data.agents + torch.arange(data.agents)) * (states * actions) + pair
     move = cell * states + data.next_states
     cells, moves = math.prod(shape), math.prod(shape) * states
+    level, rewards = _levelled(data.rewards, pair, states * actions)
+    level = level.reshape(states, actions)
     if weights is None:
-        flat, earned = cell.flatten(), data.rewards.flatten()
+        flat, earned = cell.flatten(), rewards
         return Counts(
             torch.bincount(move.flatten(), minlength=moves).double().reshape(*shape, states),
             torch.bincount(flat, earned, minlength=cells).reshape(shape),
             torch.bincount(flat, earned**2, minlength=cells).reshape(shape),
+            level,
         )
     from scipy.sparse import csr_matrix
 
@@ -98,6 +109,17 @@ def count(data: AgentData, weights: Tensor | None = None) -> Counts:
     ones = torch.ones_like(data.rewards)
     return Counts(
         weighted(move, ones, moves).reshape(batch, *shape, states),
-        weighted(cell, data.rewards, cells).reshape(batch, *shape),
-        weighted(cell, data.rewards**2, cells).reshape(batch, *shape),
+        weighted(cell, rewards, cells).reshape(batch, *shape),
+        weighted(cell, rewards**2, cells).reshape(batch, *shape),
+        level,
     )
+
+
+def _levelled(rewards: Tensor, pair: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
+    """The mean reward of each (s, a), 0 where there is none, and what each reward is above it, flat."""
+    rest, pair = rewards.flatten(), pair.flatten()
+    visits, level = torch.bincount(pair, minlength=pairs).clamp(min=1), torch.zeros(pairs, dtype=torch.float64)
+    for _ in range(2):  # the second adds what rounding lost in the first
+        level = level + torch.bincount(pair, rest, minlength=pairs) / visits
+        rest = rewards.flatten() - level.index_select(0, pair)
+    return level, rest

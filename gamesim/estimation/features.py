@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SMALLEST = 1e-12
+SMALLEST = 1e-10
 """Eigenvalues of K below this share of the largest are left out: they are rounding."""
 
 

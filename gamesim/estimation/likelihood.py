@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gamesim.estimation.counts import Counts
-from gamesim.estimation.observed import FLOOR, ROUNDING
+from gamesim.estimation.observed import least_squares
 from gamesim.estimation.responses import Response
 from gamesim.simplex import project
 
@@ -23,7 +23,7 @@ def log_likelihoods(response: Response, z: Tensor, counts: Counts) -> Tensor:
     places = z.shape[-3:-1]
     log_law = law.unflatten(-4, places).log().flatten(-3).mT  # [..., h, sat, l]
     found = (counts.moves.flatten(2) @ log_law).sum(-3)
-    r = response.reward(0, z.flatten(-3, -2)).unflatten(-3, places).flatten(-2).mT  # [..., h, sa, l]
+    r = (response.reward(0, z.flatten(-3, -2)) - counts.level).unflatten(-3, places).flatten(-2).mT  # [..., h, sa, l]
     visits, earned, squared = counts.visits.flatten(2), counts.earned.flatten(2), counts.squared.sum((0, 2, 3))
     missed = squared[:, None] + (visits @ r**2 - 2 * earned @ r).sum(-3)  # [..., n, l]
     likelihoods: Tensor = found - missed / (2 * _variance(missed.amin(-1).sum(-1), counts))[..., None, None]
@@ -34,7 +34,7 @@ def log_likelihood(response: Response, z: Tensor, counts: Counts) -> Tensor:
     """log L of all agents, at z[..., k, s] with k = (h, n): [...]; with the normalisation of the Gaussian."""
     places = counts.moves.shape[-5:-3]
     law = project(response.transition(0, z)).clamp(min=LEAST).unflatten(-4, places)
-    r = response.reward(0, z).unflatten(-3, places)
+    r = (response.reward(0, z) - counts.level).unflatten(-3, places)
     every = tuple(range(-4, 0))
     missed = (counts.squared - 2 * r * counts.earned + counts.visits * r**2).sum(every)
     moved = (counts.moves * law.log()).sum((-5, *every))
@@ -44,7 +44,5 @@ def log_likelihood(response: Response, z: Tensor, counts: Counts) -> Tensor:
 
 def _variance(missed: Tensor, counts: Counts) -> Tensor:
     """v from the sum of squares that a response leaves, [...]."""
-    squares = counts.squared.sum((-4, -3, -2, -1))
-    spread = squares - counts.earned.sum((-4, -3, -2, -1)) ** 2 / counts.total
-    least = (FLOOR * spread).maximum(ROUNDING * squares).clamp(min=1e-300)
+    least = least_squares(counts.visits.sum((-4, -3)), counts.squared.sum((-4, -3)), counts.level)
     return (missed.clamp(min=0) + least) / counts.total

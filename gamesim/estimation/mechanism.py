@@ -80,7 +80,8 @@ class Played(Response):
         return self.game.kernel(0, z)
 
     def reward(self, h: int, z: Tensor) -> Tensor:
-        return self.game.reward(0, z).expand(*z.shape[:-1], *self.game.shape[-2:])
+        r = self.game.reward(0, z)
+        return r.expand(torch.broadcast_shapes(r.shape, (*z.shape[:-1], *self.game.shape[-2:])))
 
     def __getitem__(self, index: int) -> "Played":
         return Played(self.of, {name: value[index] for name, value in self.numbers.items()})
@@ -93,7 +94,7 @@ class Played(Response):
 
 def misfit(response: Response, seen: Observed, z: Tensor) -> Tensor:
     """Minus the log-likelihood of moves and rewards under any response, [...]: `regress` has the same from moments."""
-    P, r = response.transition(0, z), response.reward(0, z)
+    P, r = response.transition(0, z), response.reward(0, z) - seen.level
     moved = seen.visits - 2 * (seen.moves * P).sum(-1) + seen.visits * P.square().sum(-1)
     paid = (seen.squared - 2 * r * seen.earned + seen.visits * r.square()).sum((-3, -2, -1)).clamp(min=0)
     noise = (paid + seen.reward_noise) / seen.total

@@ -4,7 +4,7 @@ A move from (s, a) at place k weighs w = 1 / (1 - sum_t P(t)^2), with P the law 
 weighted squares of the one-hot next state then are, for two states, the likelihood to second order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from torch import Tensor
@@ -14,8 +14,8 @@ from gamesim.simplex import project
 
 FLOOR = 1e-7
 """Of the variance of the rewards: noise below it counts as none."""
-ROUNDING = 1e-12
-"""Of the squares of the rewards: variation below it is that of sums in floating point."""
+ROUNDING = 1e-28
+"""Of the squares of the rewards: variation below it is that of numbers in floating point."""
 SHARPEST = 1e-3
 """The smallest 1 - sum P^2 that weighs an observation."""
 
@@ -32,6 +32,8 @@ class Observed:
     """[..., k, s, a]."""
     weights: Tensor
     """[..., k, s, a]."""
+    level: Tensor
+    """What rewards are counted from, [s, a]."""
 
     @classmethod
     def of(cls, counts: Counts) -> "Observed":
@@ -42,11 +44,11 @@ class Observed:
         )
         pooled = moves.sum(-4, keepdim=True)
         law = pooled / pooled.sum(-1, keepdim=True).clamp(min=1)
-        return cls(moves, earned, squared, _weights(law).expand_as(earned))
+        return cls(moves, earned, squared, _weights(law).expand_as(earned), counts.level)
 
     def weighed(self, law: Tensor) -> "Observed":
         """With the weights that estimated laws[..., k, s, a, t] ask for; what is no distribution is projected first."""
-        return Observed(self.moves, self.earned, self.squared, _weights(project(law)))
+        return replace(self, weights=_weights(project(law)))
 
     @cached_property
     def visits(self) -> Tensor:
@@ -69,9 +71,7 @@ class Observed:
     @cached_property
     def reward_noise(self) -> Tensor:
         """The least sum of squares of rewards that is told from none, [...]."""
-        squares = self.squared.sum((-3, -2, -1))
-        spread = squares - self.earned.sum((-3, -2, -1)).square() / self.total
-        return (FLOOR * spread).maximum(ROUNDING * squares).clamp(min=1e-300)
+        return least_squares(self.visits.sum(-3), self.squared.sum(-3), self.level)
 
     @cached_property
     def rewards_tell(self) -> bool:
@@ -79,6 +79,14 @@ class Observed:
         visits, earned, squared = (x.sum(-3) for x in (self.visits, self.earned, self.squared))
         within = squared - earned.square() / visits.clamp(min=1)
         return bool((within.sum((-2, -1)) > self.reward_noise).any())
+
+
+def least_squares(visits: Tensor, squared: Tensor, level: Tensor) -> Tensor:
+    """What counts as no variation of rewards around a fit, [...], from visits[..., s, a] and squared[..., s, a]."""
+    pairs = (-2, -1)
+    mean = (visits * level).sum(pairs) / visits.sum(pairs)
+    spread = (visits * (level - mean[..., None, None]).square() + squared).sum(pairs)
+    return (FLOOR * spread).maximum(ROUNDING * (visits * level.square() + squared).sum(pairs)).clamp(min=1e-300)
 
 
 def _weights(law: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch.nn.functional import one_hot
 from gamesim.estimation.blocks import Blocks, SizedBlocks
 from gamesim.estimation.counts import Counts
 from gamesim.estimation.likelihood import log_likelihoods
-from gamesim.estimation.observed import FLOOR, Observed
+from gamesim.estimation.observed import Observed, least_squares
 from gamesim.estimation.projection import KEPT, Problem, Sample
 from gamesim.estimation.search import minimize
 from gamesim.randomness import Stream
@@ -63,7 +63,7 @@ def scores(counts: Counts, components: int = 1) -> Tensor:
     earned, squared = counts.earned.sum(0), counts.squared.sum(0)
     mean = earned.sum(0) / visits.sum(0).clamp(min=1)
     spread = squared.sum(0) / visits.sum(0).clamp(min=1) - mean**2
-    scale = (spread + FLOOR * squared.sum() / visits.sum()).clamp(min=1e-300)
+    scale = (spread + least_squares(visits.sum(0), squared.sum(0), counts.level) / visits.sum()).clamp(min=1e-300)
     paid = (earned / seen - mean) * (seen / scale).sqrt() * (visits > 0)
     table = torch.cat([moved.flatten(1), paid.flatten(1)], -1)
     left, value, _ = torch.linalg.svd(table - table.mean(0), full_matrices=False)

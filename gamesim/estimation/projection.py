@@ -24,6 +24,8 @@ from gamesim.estimation.shapes import WIDE, Shape
 
 KEPT = 3
 """Starts that are followed to their end, of those that are tried."""
+AT_ONCE = 32
+"""Starts that are looked at in one batch."""
 ROUNDS = 3
 """Searches, each with the weights that the one before it asks for."""
 
@@ -135,7 +137,7 @@ def project_out(problem: Problem, sample: Sample, start: Tensor) -> Found:
     with torch.no_grad():
         z = problem.aggregate(start[:1], sample)
         before = problem.law.fit(seen, z, start[:1, problem.shape.size :]).response  # for its features
-    start = torch.cat([problem.variants(start[0], sample.x), start[1:]])
+    start = torch.cat([problem.variants(row, sample.x) for row in start])
     free = _least(problem.objective(sample, seen, before), start, KEPT if problem.moving else 1)
     converged, inverse = True, None
     for round in range(ROUNDS):
@@ -168,4 +170,5 @@ def _least(function: Function, x: Tensor, count: int) -> Tensor:
     if len(x) <= count:
         return x
     with torch.no_grad():
-        return x[function(x).nan_to_num(torch.inf).argsort(stable=True)[:count]]
+        value = torch.cat([function(some) for some in x.split(AT_ONCE)])
+    return x[value.nan_to_num(torch.inf).argsort(stable=True)[:count]]

@@ -77,7 +77,8 @@ def regress(
     anywhere = torch.zeros_like(theta)
     anywhere[..., 0, :] = 1 / theta.shape[-1]
     unseen = (moves.weight == 0)[..., None, None]
-    return Fit(Regressed(features, torch.where(unseen, anywhere, theta), rho[..., 0]), lost)
+    rho = torch.cat([rho[..., :1, 0] + seen.level[..., None], rho[..., 1:, 0]], -1)
+    return Fit(Regressed(features, torch.where(unseen, anywhere, theta), rho), lost)
 
 
 def ridge(moments: Moments, penalty: float) -> RidgeFit:
@@ -102,7 +103,8 @@ def mixture(moments: Moments) -> Tensor:
     gram, moment = corners.mT @ (moments.gram / weight) @ corners, corners.mT @ (moments.moment / weight)
     which = which.expand(*moment.shape[:-1], most)
     found = torch.zeros_like(moment).scatter(-1, which, lawful_rows(gram + TINY * one, moment.gather(-1, which)))
-    coefficients: Tensor = corners @ found
+    found = found * (outcomes | ~outcomes.any(-1, keepdim=True))[..., None, :]  # TINY puts some there
+    coefficients: Tensor = corners @ (found / found.sum(-1, keepdim=True))
     return coefficients
 
 

@@ -50,6 +50,11 @@ def seated(problem: Problem, counts: Counts, choices: Tensor, restarts: int, str
     """The likeliest of some choices[c, n] of positions."""
     shape = problem.shape.starts(restarts, stream)
     start = torch.cat([shape, problem.law.centre.expand(len(shape), -1)], -1)
+    for x in choices:
+        infinite = ~problem.shape.matrix(shape[0], x).isfinite()
+        if bool(infinite.any()):
+            worst = int(infinite.sum(-1).argmax())
+            raise refuse(f"positions[{worst}]", float(x[worst]), f"one where {problem.shape} is finite")
     samples = [Sample(counts, x, shares(x)) for x in choices]
     tried = [Seated(problem, sample, project_out(problem, sample, start), sample.x) for sample in samples]
     return max(tried, key=lambda one: one.likelihood) if len(tried) > 1 else tried[0]
