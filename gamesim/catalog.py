@@ -52,6 +52,17 @@ def find(kind: str, name: str) -> Any:
     raise unknown(kind[:-1], name, entries(kind))
 
 
+def named(kind: str, name: str) -> tuple[Any, dict[str, str]]:
+    """The class behind a name, and the parameters that the name itself gives: a game may be the file that it is in.
+
+    >>> named("games", "somewhere/battle.nfg")[1]
+    {'file': 'somewhere/battle.nfg'}
+    """
+    room = importlib.import_module(ROOMS[kind])
+    suffix = next((end for end in getattr(room, "FILES", {}) if name.lower().endswith(end)), None)
+    return (find(kind, name), {}) if suffix is None else (find(kind, room.FILES[suffix]), {"file": name})
+
+
 def load(path: str, field: str = "class") -> Any:
     """Import `module:Class`."""
     module, _, name = path.partition(":")

@@ -23,7 +23,7 @@ from gamesim.games.game import Game, Policy, measure, require_batch, require_gam
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.schedules import Schedule
-from gamesim.states import expanded, rebuilt
+from gamesim.states import expanded, mapped, rebuilt
 from gamesim.traces import Every, Snapshot, Trace, next_due
 
 
@@ -155,6 +155,7 @@ def solve(
     average: bool = False,
     observers: Iterable[Observer] = (),
     resume: Snapshot | None = None,
+    start: Policy | None = None,
 ) -> Result:
     """Run a solver on a game.
 
@@ -164,6 +165,7 @@ def solve(
     seeds:      a leading batch dimension of so many seeds `seed`, `seed + 1`, ...; None runs one without it.
     every:      measure each so many iterations (and the first and the last); "log" at about twelve to a decade.
     average:    report the mean of the iterates instead of the last one.
+    start:      begin at this policy instead of the game's own; with a leading dimension, each seed at its own.
     """
     iterations = _whole("iterations", iterations, 0)
     every, seed = every if every == "log" else _whole("every", every, 1), _whole("seed", seed, 0)
@@ -174,18 +176,23 @@ def solve(
     _require_fit(game, solver)
     if average:
         solver = Averaged(solver)
-    start = game.start()
-    require_iterate(game, start, field=f"start() of {type(game).__name__}")
+    own = game.start()
+    require_iterate(game, own, field=f"start() of {type(game).__name__}")
     if callable(getattr(game, "validate", None)):
         game.validate()
 
     for words in getattr(solver, "cautions", lambda game: ())(game):
         warnings.warn(words, Caution, stacklevel=2)
 
-    solver, shape = _batched(solver, start[0], max(p.dim() for p in start))
+    solver, shape = _batched(solver, own[0], max(p.dim() for p in own))
     if batch + shape:
         require_batch(game)
-    run = Run(game, solver, iterations, expanded(solver.init(game), batch + shape), _target(solver), tolerance)
+    if start is None:
+        state = expanded(solver.init(game), batch + shape)
+    else:
+        begun = solver.init(Beginning(game, _placed(start, game, own, batch, len(shape))))
+        state = mapped(begun, lambda _, x: x.expand(*batch, *shape, *x.shape[len(batch + shape) :]))
+    run = Run(game, solver, iterations, state, _target(solver), tolerance)
     run.trace.first_seed = seed
 
     def due(iteration: int) -> bool:
@@ -216,6 +223,32 @@ def solve(
             _tell(run, [o.iterated(run) for o in observers])
         run.seconds = time.perf_counter() - started
     return Result(run.policy, run.status, run.trace, run.state, run.iteration, run.seconds, run.target)
+
+
+class Beginning:
+    """A game that starts elsewhere."""
+
+    def __init__(self, game: Any, policy: Policy) -> None:
+        self._game, self._policy = game, policy
+
+    def start(self) -> Policy:
+        return self._policy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._game, name)
+
+
+def _placed(start: Policy, game: Any, own: Policy, batch: tuple[int, ...], inner: int) -> Policy:
+    """A given start with the dimensions [*batch, *inner of size 1] in front."""
+    require_iterate(game, start, own, field="start")
+    found = []
+    for i, (x, y) in enumerate(zip(start, own, strict=True)):
+        front = tuple(x.shape[: x.dim() - y.dim()])
+        if front not in ((), batch):
+            what = f"{list(front)} in front of {list(y.shape)}"
+            raise refuse(f"start[{i}]", what, f"nothing or {list(batch)} in front: one for each seed")
+        found.append(x.to(y).reshape(*(front or (1,) * len(batch)), *(1,) * inner, *y.shape))
+    return tuple(found)
 
 
 def _advance(solver: Any, run: Run, until: int, stream: Stream) -> tuple[Any, int]:

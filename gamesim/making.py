@@ -7,12 +7,13 @@ from gamesim.parameters import build
 
 
 def make(game: str, /, **parameters: Any) -> Any:
-    """A game by its id (`gamesim list games`) or by `module:Class`.
+    """A game by its id (`gamesim list games`), by `module:Class`, or by the file that it is in (.nfg, .gam, .efg).
 
     >>> make("graphon/sis", positions=5, **{"graphon": "power-law", "graphon.a": 0.3, "normalize": True}).graphon
     PowerLaw(a=0.3)
     """
-    return build(catalog.find("games", game), parameters, what=game)
+    kind, own = catalog.named("games", game)
+    return build(kind, own | parameters, what=game)
 
 
 def make_solver(solver: str, /, **parameters: Any) -> Any:

@@ -51,6 +51,10 @@ class Regularizer(ABC):
     def value(self, policy: Tensor) -> Tensor:
         """h(x), [..., a] -> [...]."""
 
+    @abstractmethod
+    def curvature(self, probability: float) -> float:
+        """theta''(p): how much a change of scores it takes to move a probability."""
+
 
 @dataclass(frozen=True)
 class Entropic(Regularizer):
@@ -65,6 +69,9 @@ class Entropic(Regularizer):
     def value(self, policy: Tensor) -> Tensor:
         return -simplex.entropy(policy)
 
+    def curvature(self, probability: float) -> float:
+        return 1 / probability
+
 
 @dataclass(frozen=True)
 class Euclidean(Regularizer):
@@ -73,13 +80,16 @@ class Euclidean(Regularizer):
     steep: ClassVar[bool] = False
 
     def choose(self, scores: Tensor) -> Tensor:
-        return simplex.project(centred(scores))
+        return simplex.project(scores)
 
     def scores(self, policy: Tensor) -> Tensor:
         return policy
 
     def value(self, policy: Tensor) -> Tensor:
         return simplex.total(policy * policy) / 2
+
+    def curvature(self, probability: float) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,9 @@ class Tsallis(Regularizer):
     def value(self, policy: Tensor) -> Tensor:
         return -simplex.total(policy**self.q) / (self.q * (1 - self.q))
 
+    def curvature(self, probability: float) -> float:
+        return float(probability ** (self.q - 2))
+
 
 @dataclass(frozen=True)
 class LogBarrier(Regularizer):
@@ -117,6 +130,9 @@ class LogBarrier(Regularizer):
 
     def value(self, policy: Tensor) -> Tensor:
         return -simplex.total(policy.log())
+
+    def curvature(self, probability: float) -> float:
+        return probability**-2
 
 
 Regularizer.kinds.update({"entropic": Entropic, "euclidean": Euclidean, "tsallis": Tsallis, "log-barrier": LogBarrier})

@@ -1,6 +1,7 @@
 """A run from names to a folder: build the game and the solver, solve, record, draw; what `gamesim run` does."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ def run_on_disk(
 def name_of(config: dict[str, Any]) -> str:
     """The default name of a run: its game, its solver, and a hash of what a resumed run must share."""
     digest = hashlib.sha256(to_json({key: config[key] for key in SAME}).encode()).hexdigest()[:8]
-    stem = f"{config['game']['id']}-{config['solver']['id']}".replace("/", "-").replace(":", "-")
+    game = config["game"]["id"]
+    game = Path(game).name if config["game"]["given"].get("file") == game else game  # of a file without its folders
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{game}-{config['solver']['id']}")
     return f"{stem[:80].lstrip('_.-')}-{digest}"
 
 

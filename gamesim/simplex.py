@@ -157,8 +157,9 @@ def project(values: Tensor) -> Tensor:
     if values.shape[-1] == 2:
         first = ((1 + values[..., 0] - values[..., 1]) / 2).clamp(0, 1)
         return torch.stack([first, 1 - first], -1)
+    values = (values - values.amax(-1, keepdim=True)).clamp(min=-1)  # tau is never further below: larger gaps give 0
     ordered = values.sort(-1, descending=True).values
     place = torch.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=values.device)
     tau = (ordered.cumsum(-1) - 1) / place
-    kept = (ordered > tau).sum(-1, keepdim=True)
+    kept = (ordered > tau).sum(-1, keepdim=True).clamp(min=1)  # what is no number compares with nothing
     return (values - tau.gather(-1, kept - 1)).clamp(min=0)

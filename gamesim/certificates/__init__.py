@@ -1,7 +1,8 @@
-"""Certificates: is a game weakly monotone, does its best response contract, and which step sizes follow.
+"""Certificates: is a game weakly monotone, does its best response contract, are its equilibria stable under learning.
 
     weak monotonicity   int sum (rho - rho')(r_h(., z(mu)) - r_h(., z(mu'))) dk <= 0     by eigenvalues, or by search
     contraction         of Lambda = flow of (best response to a flow)                    lower bounds of its constant
+    stability           runs that begin near an equilibrium of a normal-form game: how many stay and come back
     step sizes          of the smallest spectral radius for the eigenvalues of Lambda's derivative, and tried
 
 Each answer says how it is known: a proof up to rounding, a counterexample, or an estimate. They are about the game on
@@ -16,5 +17,18 @@ from gamesim.certificates.contraction import Contraction
 from gamesim.certificates.interaction import violation
 from gamesim.certificates.monotonicity import Monotonicity, Witness
 from gamesim.certificates.proposals import Proposal, Tuning
+from gamesim.certificates.stability import Probability, Stability, certify_equilibrium
 
-__all__ = ["Certificate", "Contraction", "Monotonicity", "Proposal", "Tuning", "Witness", "certify", "violation"]
+__all__ = [
+    "Certificate",
+    "Contraction",
+    "Monotonicity",
+    "Probability",
+    "Proposal",
+    "Stability",
+    "Tuning",
+    "Witness",
+    "certify",
+    "certify_equilibrium",
+    "violation",
+]

@@ -135,7 +135,11 @@ def _checked(game: GraphonGame, temperature: Any) -> float:
     """Refuse what cannot be certified; the temperature as a number."""
     if not isinstance(game, GraphonGame):
         what = game.__name__ if isinstance(game, type) else type(game).__name__
-        raise refuse("game", what, "an instance of a GraphonGame: a certificate needs its reward(h, z)")
+        raise refuse(
+            "game",
+            what,
+            "an instance of a GraphonGame; of a normal-form game certify_equilibrium asks whether learners stay at one",
+        )
     if isinstance(temperature, Tensor) and temperature.dim():
         raise refuse(
             "temperature", f"shape {tuple(temperature.shape)}", "one number: certify one temperature at a time"

@@ -59,13 +59,13 @@ def sample(
         raise refuse("density", options["density"], "nothing without --population finite: the continuum has no network")
     _absent(out, ".npz")
     here_on_path()
-    kind = catalog.find("games", game)
+    kind, own = catalog.named("games", game)
     shell.limit_threads(threads)
     from gamesim.parameters import build
     from gamesim.populations import sample_agents
     from gamesim.running import policy_named
 
-    played = build(kind, given, what=game)
+    played = build(kind, own | given, what=game)
     data = sample_agents(played, policy_named(played, policy, options["seed"]), **options)
     data.save(out)
     if as_json:

@@ -1,4 +1,4 @@
-"""What holds: reproduce, bench, certify."""
+"""What holds: reproduce, bench."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import click
 
 from gamesim import catalog
 from gamesim.cli import shell
-from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, here_on_path, pairs, print_json
+from gamesim.cli.shell import JSON, THREADS, cli, here_on_path, print_json
 from gamesim.errors import unknown
 
 
@@ -85,32 +85,3 @@ def bench(suite: str | None, as_json: bool) -> None:
 
 def _or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-@cli.command()
-@click.argument("game")
-@GAME_OPTIONS
-@click.option("--temperature", type=float, default=0.1, show_default=True, help="Of the regularised game.")
-@click.option("--pairs", type=click.IntRange(1, 10**6), default=4096, show_default=True, help="Pairs that are tried.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random pairs.")
-@THREADS
-@JSON
-def certify(game: str, game_options: tuple[str, ...], threads: int, as_json: bool, **options: Any) -> None:
-    """Is GAME weakly monotone, does it contract, and which step sizes follow?
-
-    \b
-    gamesim certify graphon/beach -g crowd=8 -g horizon=15 --temperature 1
-    gamesim certify graphon/beach -g graphon=exp         not monotone: with a pair of populations that shows it
-    """
-    given = pairs("-g", game_options)
-    here_on_path()
-    kind = catalog.find("games", game)
-    shell.limit_threads(threads)
-    from gamesim.certificates import certify as certificate_of
-    from gamesim.parameters import build
-
-    found = certificate_of(build(kind, given, what=game), **options)
-    if as_json:
-        return print_json(found.to_json() | {"game": game})
-    for name, verdict, number, words in found.rows():
-        click.echo(f"{name:<22} {verdict:<10} {number:<12} {words}")

@@ -51,6 +51,7 @@ def run(game: str, solver: str, **options: Any) -> None:
     gamesim run graphon/sis gmfg-ppo -g graphon=power-law -g graphon.a=0.3 -g normalize=true
     gamesim run graphon/sis policy-mirror-descent -s "step_size=power(1, 0.5)" --seeds 3
     gamesim run graphon/sis gmfg-ppo -g graph=karate-club -g normalize=true --iterations 200 --tolerance 1e-8
+    gamesim run path/to/game.nfg ftrl -s regularizer=euclidean -s "feedback=bandit(power(0.5, 0.4))" --seeds 1000
     gamesim run mymodule:MyGame online-mirror-descent
     """
     raise SystemExit(_run(game, solver, **options))
@@ -70,7 +71,8 @@ def _run(
             raise refuse("name", name, "no --out beside it: give one of the two")
         out = Path("runs") / name
     here_on_path()
-    classes = catalog.find("games", game_id), catalog.find("solvers", solver_id)
+    kind, own = catalog.named("games", game_id)
+    classes, given = (kind, catalog.find("solvers", solver_id)), (own | given[0], given[1])
     shell.limit_threads(threads)
 
     from gamesim.running import run_on_disk

@@ -1,0 +1,133 @@
+"""Equilibria of normal-form games: list them, and certify that learners stay at them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gamesim import catalog
+from gamesim.cli import shell
+from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, here_on_path, pairs, print_json
+from gamesim.errors import refuse
+
+SHOWN = 24
+"""Rows of a table on a terminal, at most."""
+
+
+@cli.command()
+@click.argument("game", metavar="FILE|GAME")
+@GAME_OPTIONS
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw a small game and its equilibria here (.png, .pdf, .svg)."
+)
+@THREADS
+@JSON
+def equilibria(game: str, game_options: tuple[str, ...], figure: Path | None, threads: int, as_json: bool) -> None:
+    """All that is known of a game's equilibria: pure ones and their strictness, mixed ones, the value, correlated ones.
+
+    Of two players all extreme equilibria are listed, in exact arithmetic; of more players what a search finds. Indices
+    count from 0 in the order of the file.
+
+    \b
+    gamesim equilibria matrix/battle-of-the-sexes
+    gamesim equilibria path/to/game.nfg --figure game.png
+    gamesim equilibria matrix/zero-sum -g actions=4 -g seed=3 --json
+    """
+    played = build_game(game, game_options, threads)
+    from gamesim.equilibria.listing import find_equilibria
+    from gamesim.progress import announced
+
+    with announced("looking for equilibria; a large game takes a while", after=5.0):
+        found = find_equilibria(played)
+    drawn = None
+    if figure is not None:
+        from gamesim.figures import draw_game, save_as
+
+        drawn = save_as(draw_game(played, found), figure)
+    if as_json:
+        return print_json(found.plain() | {"game": game, "figures": [str(drawn)] if drawn else []})
+    _print_listing(game, found)
+    if drawn:
+        click.echo(f"figure  {drawn}")
+
+
+def build_game(game: str, game_options: Sequence[str], threads: int) -> Any:
+    given = pairs("-g", game_options)
+    here_on_path()
+    kind, own = catalog.named("games", game)
+    shell.limit_threads(threads)
+    from gamesim.parameters import build
+
+    return build(kind, own | given, what=game)
+
+
+def _print_listing(game: str, found: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    if found.pure:
+        table = Table(title=f"{game} · pure equilibria", title_justify="left")
+        for heading in ("profile", "actions", "strict", "margin"):
+            table.add_column(heading)
+        for e in found.pure[:SHOWN]:
+            names = ", ".join(found.actions[i][a] for i, a in enumerate(e.profile))
+            table.add_row(str(e.profile), names, "yes" if e.strict else "no", str(e.margin))
+        console.print(table)
+    if found.equilibria:
+        table = Table(title="equilibria", title_justify="left")
+        for heading in (*(f"player {name}" for name in found.players), "payoffs", "regret"):
+            table.add_column(heading)
+        for e in found.equilibria[:SHOWN]:
+            rows = [" ".join(_short(p) for p in x) for x in e.profile]
+            table.add_row(*rows, ", ".join(_short(u) for u in e.payoffs), f"{float(e.max_regret):.2g}")
+        console.print(table)
+    for count, what in ((len(found.pure), "pure equilibria"), (len(found.equilibria), "equilibria")):
+        if count > SHOWN:
+            click.echo(f"{count - SHOWN} more {what}: --json has all")
+    if found.value is not None:
+        click.echo(f"value        {found.value:.10g} to player {found.players[0]}")
+    if found.welfare is not None:
+        click.echo(f"correlated   welfare from {found.welfare[0]:.10g} to {found.welfare[1]:.10g}")
+    click.echo(f"complete     {'yes' if found.complete else 'no'}: {found.message}")
+
+
+def _short(x: Any) -> str:
+    """A fraction while it is short, digits otherwise."""
+    text = str(x)
+    return text if "/" in text and len(text) <= 9 else f"{float(x):.6g}"
+
+
+def profiles_named(game: Any, text: str) -> list[Any]:
+    """What --equilibrium may say: `all`, actions by number or name, or a JSON list of probabilities per player."""
+    if text == "all":
+        from gamesim.equilibria.listing import find_equilibria
+
+        found = find_equilibria(game)
+        if not found.equilibria:
+            raise refuse("equilibrium", "all", f"one that you name: none was found ({found.message})")
+        return [tuple(x.tolist() for x in e.probabilities) for e in found.equilibria]
+    if text.lstrip().startswith("["):
+        try:
+            rows = json.loads(text)
+        except (ValueError, RecursionError):
+            raise refuse("equilibrium", text, "probabilities such as [[0.5, 0.5], [1, 0]]") from None
+        whole = all(isinstance(a, int) and not isinstance(a, bool) for a in rows)
+        if not whole and not all(isinstance(r, list) and all(isinstance(p, int | float) for p in r) for r in rows):
+            raise refuse("equilibrium", text, "probabilities such as [[0.5, 0.5], [1, 0]]")
+        return [tuple(rows)]
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != len(game.action_counts):
+        raise refuse("equilibrium", text, f"{len(game.action_counts)} actions, numbers from 0 or names, such as 0,1")
+    return [tuple(_action(game, i, part) for i, part in enumerate(parts))]
+
+
+def _action(game: Any, player: int, part: str) -> int:
+    names = game.actions[player]
+    if part in names and names.count(part) == 1 and not part.isdecimal():
+        return int(names.index(part))
+    if part.isdecimal() and part.isascii() and int(part) < len(names):
+        return int(part)
+    raise refuse(f"equilibrium[{player}]", part, f"an action from 0 to {len(names) - 1}, or its name")
