@@ -123,6 +123,16 @@ class NormalFormGame(ABC):
         return tuple(simplex.soft_argmax(v, temperature) for v in self.values(occupancy))
 
 
+    def picture(
+        self, policy: Policy, at_most: int = 2000, shown: int = 40
+    ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        """What a figure needs of so many policies of a batch at most, of the first players, and names in words."""
+        policies = [x.reshape(-1, x.shape[-1])[:at_most] for x in policy[:shown]]
+        parts = {f"policy.{i}": x for i, x in enumerate(policies)}
+        names = {f"actions.{i}": list(self.actions[i]) for i in range(len(policies))}
+        return parts, {"players": list(self.players[:shown]), **names}
+
+
 class DenseGame(NormalFormGame):
     """A normal-form game that has its payoff tensor: a field, property or cached property `payoffs`."""
 

@@ -1,0 +1,214 @@
+"""Figures of runs, drawn from their files alone (or from a Result in memory)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from safetensors import SafetensorError, safe_open
+
+from gamesim.errors import InvalidInput, refuse
+from gamesim.figures.normal_form import draw_ends
+from gamesim.figures.style import COLOURS, FLOOR, INK, STYLE, WORDS, bar, names_or_numbers
+from gamesim.files import read_json
+from gamesim.loop import Result
+from gamesim.records import read_trace
+from gamesim.traces import Trace
+
+LONGEST = 105
+"""Letters of a title, at most."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run on a convergence plot."""
+
+    name: str
+    trace: Trace
+
+
+def draw(*runs: Result | Path | str, metric: str | None = None) -> Figure:
+    """The figure of one run (convergence and what the population does), or several runs in one convergence plot.
+
+    >>> import gamesim as gs
+    >>> result = gs.solve(gs.make("graphon/sis", positions=5, horizon=5), gs.make_solver("fixed-point"), iterations=3)
+    >>> type(draw(result)).__name__
+    'Figure'
+    """
+    if not runs:
+        raise InvalidInput("draw: give at least one run (a folder or a Result)")
+    with matplotlib.rc_context(STYLE):
+        play = _play(Path(runs[0])) if len(runs) == 1 and isinstance(runs[0], str | Path) else None
+        lines = [_line(run, i) for i, run in enumerate(runs)]
+        if play is None:
+            figure = Figure(figsize=(5.6, 3.6), layout="constrained")
+            convergence(figure.subplots(), lines, metric)
+            return figure
+        title = _title(Path(runs[0]))  # type: ignore[arg-type]
+        if "policy.0" in play[0]:
+            return _of_normal_form(title, lines, metric, *play)
+        network = "edges" in play[0]
+        figure = Figure(figsize=(12.5 if network else 10.5, 3.9), layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+        axes = figure.subplots(1, 4 if network else 3, width_ratios=[1.1, 1, 1, 1.35] if network else [1.1, 1, 1])
+        convergence(axes[0], lines, metric)
+        population(axes[1], *play)
+        action = behaviour(axes[2], *play)
+        if network:
+            draw_network(axes[3], *play, action)
+        return figure
+
+
+def _of_normal_form(
+    title: str, lines: Sequence[Line], metric: str | None, parts: dict[str, Any], words: dict[str, list[str]]
+) -> Figure:
+    figure = Figure(figsize=(8.6, 3.9), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+    left, right = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    convergence(left, lines, metric)
+    players = words["players"]
+    policies = [parts[f"policy.{i}"] for i in range(len(players))]
+    draw_ends(right, policies, players, [words[f"actions.{i}"] for i in range(len(players))])
+    return figure
+
+
+def _title(folder: Path) -> str:
+    config = read_json(folder / "config.json")
+    game, solver = config.get("game", {}), config.get("solver", {})
+    named, given = game.get("id", "?"), game.get("given", {}) | solver.get("given", {})
+    if given.get("file") == named:  # a game in a file, without its folders
+        named = Path(given.pop("file")).name
+    settings = ", ".join(f"{k}={v}" for k, v in given.items())
+    title = f"{named} · {solver.get('id', '?')}" + (f"   ({settings})" if settings else "")
+    return title if len(title) <= LONGEST else f"{title[: LONGEST - 3]}..."
+
+
+def _line(run: Result | Path | str, index: int) -> Line:
+    if isinstance(run, Result):
+        return Line(f"run {index + 1}", run.trace)
+    folder = Path(run)
+    if not folder.is_dir():
+        raise refuse("run", str(run), "the folder of a run")
+    trace = read_trace(folder)
+    if not trace.iterations:
+        raise refuse("run", str(run), "the folder of a run that has measured something; this trace is empty")
+    return Line(folder.resolve().name, trace)
+
+
+def _play(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]] | None:
+    """The final policy and flow that a run left, with the words for states and actions."""
+    path = folder / "play.safetensors"
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as f:
+            parts = {key: f.get_tensor(key).double().numpy() for key in f.keys()}  # noqa: SIM118
+            words = json.loads((f.metadata() or {}).get("words", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise InvalidInput(f"{path}: not a file that gamesim wrote ({error}); remove it to draw the rest") from None
+    return parts, words
+
+
+def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) -> None:
+    """Median over seeds and the interquartile band, on a log scale; several metrics only for a single run."""
+    for line in lines:
+        metrics = line.trace.metrics
+        if metric is not None and metric not in metrics:
+            raise refuse("metric", metric, f"one of {', '.join(metrics)}")
+        shown = [metric] if metric else [m for m in WORDS if m in metrics][: 3 if len(lines) == 1 else 1]
+        for name in shown:
+            values = np.stack([v.reshape(-1).numpy() for v in metrics[name]]).clip(FLOOR)
+            values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
+            low, middle, high = np.percentile(values, (25, 50, 75), axis=1)
+            label = WORDS.get(name, name) if len(lines) == 1 else line.name
+            (drawn,) = axes.plot(line.trace.iterations, middle, label=label, lw=1.8)
+            if values.shape[1] > 1:
+                axes.fill_between(line.trace.iterations, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
+    axes.set_yscale("log")
+    axes.set_xlabel("iteration")
+    axes.set_title(
+        "Distance from equilibrium" if len(lines) == 1 else WORDS.get(metric or "exploitability", str(metric))
+    )
+    axes.grid(axis="y", color="#e6e8eb", lw=0.6)
+    axes.legend(fontsize=8)
+
+
+def population(axes: Axes, parts: dict[str, Any], words: dict[str, list[str]]) -> None:
+    """The law of the whole population over time: stacked for a few states, a map for many."""
+    law = parts["mean_flow"]
+    steps, states = law.shape
+    names = names_or_numbers(words.get("states", []), states, "state")
+    axes.set_xlabel("step of the game")
+    axes.set_title("The population")
+    if states <= 4:
+        axes.stackplot(range(steps), law.T, labels=names, colors=COLOURS[:states], alpha=0.85, lw=0)
+        axes.set(ylim=(0, 1), xlim=(0, max(steps - 1, 1)), ylabel="share")
+        axes.legend(fontsize=8, loc="lower right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.8)
+        return
+    image = axes.imshow(law.T, aspect="auto", origin="lower", cmap="viridis", interpolation="nearest")
+    axes.set_ylabel("state")
+    bar(axes, image, "share")
+
+
+def behaviour(axes: Axes, parts: dict[str, Any], words: dict[str, list[str]]) -> int:
+    """How often each position plays the action that varies most, over time; returns that action."""
+    play = np.einsum("hks,hksa->hka", parts["flow"], parts["policy"])
+    actions = play.shape[-1]
+    action = int(play.reshape(-1, actions).var(0).argmax())
+    if actions == 2:
+        action = 1
+    name = names_or_numbers(words.get("actions", []), actions, "action")[action]
+    steps, positions = play.shape[:2]
+    axes.set_title(f"Who plays “{name}”")
+    if positions == 1:
+        for a, label in enumerate(names_or_numbers(words.get("actions", []), actions, "action")):
+            axes.plot(range(steps), play[:, 0, a], label=label)
+        axes.set(xlabel="step of the game", ylabel="probability", ylim=(0, 1))
+        axes.set_title("What is played")
+        axes.legend(fontsize=8)
+        return action
+    extent = (0, steps, 0, 1)
+    image = axes.imshow(
+        play[:, :, action].T,
+        aspect="auto",
+        origin="lower",
+        cmap="magma_r",
+        extent=extent,
+        vmin=0,
+        interpolation="nearest",
+    )
+    axes.set(
+        xlabel="step of the game",
+        ylabel="position" if "edges" not in parts else "node, by degree (most connected at 0)",
+    )
+    bar(axes, image, "probability")
+    return action
+
+
+def draw_network(axes: Axes, parts: dict[str, Any], words: dict[str, list[str]], action: int) -> None:
+    """The network itself: each node coloured by how often it plays the action, sized by its degree."""
+    import networkx
+
+    play = np.einsum("hks,hksa->hka", parts["flow"], parts["policy"])[:, :, action].mean(0)
+    edges = parts["edges"].astype(int)
+    graph = networkx.Graph()
+    graph.add_nodes_from(range(len(play)))
+    graph.add_edges_from(edges.tolist())
+    where = networkx.kamada_kawai_layout(graph) if len(play) <= 150 else networkx.spring_layout(graph, seed=0)
+    points = np.array([where[i] for i in range(len(play))])
+    degree = np.bincount(edges.ravel(), minlength=len(play))
+    axes.add_collection(LineCollection(points[edges].tolist(), colors="#c9cdd3", linewidths=0.6, zorder=1))
+    size = 18 + 160 * degree / max(degree.max(), 1)
+    dots = axes.scatter(
+        points[:, 0], points[:, 1], c=play, s=size, cmap="magma_r", edgecolors="white", linewidths=0.7, zorder=2, vmin=0
+    )
+    axes.set_axis_off()
+    graph_name = (words.get("graph") or ["the network"])[0]
+    axes.set_title(f"{Path(graph_name).name}: mean over the game")
+    bar(axes, dots, "probability")

@@ -1,0 +1,43 @@
+"""How figures look: colours, sizes, words; and the pieces that several of them share."""
+
+from typing import Any
+
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, QUIET = "#1b1b1e", "#8a8f98"
+COLOURS = ("#0b6e99", "#d1603d", "#3d8b5f", "#8452a8", "#b8860b", "#5b6770", "#c2416b")
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "legend.frameon": False,
+    "svg.hashsalt": "gamesim",
+}
+WORDS = {
+    "exploitability": "exploitability",
+    "regularized_exploitability": "regularized exploitability",
+    "distance": "distance to equilibrium",
+}
+FLOOR = 1e-17  # what is drawn where a measure is exactly zero
+
+
+def bar(axes: Axes, mappable: Any, label: str) -> None:
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    bar = figure.colorbar(mappable, ax=axes, shrink=0.85, pad=0.02)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+
+
+def names_or_numbers(words: list[str], count: int, what: str) -> list[str]:
+    return words if len(words) == count else [f"{what} {i}" for i in range(count)]
