@@ -26,6 +26,22 @@ TABLE = {
         "a share of everyone switches to a best reply; logit dynamics with a temperature",
     ),
     "fixed-point": ("gamesim.algorithms.fixed_point:FixedPoint", "greedy or Boltzmann response to the last flow"),
+    "gradient-descent-ascent": (
+        "gamesim.algorithms.gradient_descent_ascent:GradientDescentAscent",
+        "everyone follows their own gradient: SGDA (variational problems, normal-form games)",
+    ),
+    "extragradient": (
+        "gamesim.algorithms.extragradient:Extragradient",
+        "look ahead, then move: extragradient, past, reflected, optimistic",
+    ),
+    "ucb-spec": ("gamesim.algorithms.ucb_spec:UCBSpec", "optimism by a self-normalised bound (bandits)"),
+    "exp3-spec": ("gamesim.algorithms.exp3_spec:EXP3Spec", "anytime exponential weights on estimated losses (bandits)"),
+    "hedge-spec": ("gamesim.algorithms.hedge_spec:HedgeSpec", "exponential weights with all rewards seen (bandits)"),
+    "ucb": ("gamesim.algorithms.ucb:UCB", "UCB1 (bandits)"),
+    "exp3": ("gamesim.algorithms.exp3:EXP3", "exponential weights with exploration (bandits)"),
+    "thompson": ("gamesim.algorithms.thompson:Thompson", "arms by means drawn from Beta beliefs (bandits)"),
+    "fixed-policy": ("gamesim.algorithms.fixed_policy:FixedPolicy", "never learns: all arms alike, or one (bandits)"),
+    "sparse-bandit": ("gamesim.algorithms.sparse_bandit:SparseBandit", "finds the few lags at which choices pay"),
 }
 
 __getattr__, __all__ = lazily(__name__, TABLE)

@@ -7,8 +7,9 @@
     reflected        X_{t+1/2} = X_t + (X_t - X_{t-1}) instead, which need not be feasible: one query, one projection
     optimistic       X_{t+1} = P(X_t - gamma_t (2 g_t - g_{t-1})) with g_t = F(X_t) + U_t: one query, one projection
 
-lead_t is gamma_t unless given; with errors a lead that is longer than the step converges where equal ones may not. Of
-one problem without constraints, past, reflected and optimistic are the same method seen at other points.
+lead_t is gamma_t unless given; with errors a lead that is longer than the step converges where equal ones may not.
+Queries start from nothing remembered, g_{-1} = 0 and X_{-1} = X_0. Without constraints and with a constant step past,
+reflected and optimistic make the same queries: what optimistic calls X_t the others call X_{t+1/2}.
 
 Korpelevich, Matekon 13 (1977); Popov, Math. Notes 28 (1980); Malitsky, SIAM J. Optim. 25 (2015); Daskalakis et al.,
 ICLR 2018; compared by Hsieh, Iutzeler, Malick and Mertikopoulos, NeurIPS 2019, and with two step sizes, NeurIPS 2020.
@@ -17,12 +18,17 @@ ICLR 2018; compared by Hsieh, Iutzeler, Malick and Mertikopoulos, NeurIPS 2019, 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
+
 from gamesim.feedback import Exact, Feedback
 from gamesim.games.operators import assumption_cautions
 from gamesim.games.variational import Point, VariationalInequality
 from gamesim.parameters import check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
+
+REACH = {"extragradient": 1.0, "past": 0.5, "reflected": 2**0.5 - 1, "optimistic": 0.5}
+"""Times 1 / L, the steps below which each variant is known to converge where F is monotone."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,15 @@ class Extragradient:
         check(self)
 
     def cautions(self, game: Any) -> list[str]:
-        reach = {"extragradient": 1.0, "past": 0.5, "reflected": 2**0.5 - 1, "optimistic": 0.5}[self.variant]
-        noisy = not isinstance(self.feedback, Exact)
-        return assumption_cautions(game, self.step_size, noisy=noisy, reach=reach)
+        L = getattr(game, "lipschitz", None)
+        limit = REACH[self.variant] / L if L else None
+        return assumption_cautions(game, self.step_size, limit, noisy=not isinstance(self.feedback, Exact))
 
     def init(self, game: Any) -> Looking:
         x = game.start()
-        return Looking(x, () if self.variant == "extragradient" else tuple(0 * block for block in x))
+        if self.variant == "extragradient":
+            return Looking(x)
+        return Looking(x, x if self.variant == "reflected" else tuple(map(torch.zeros_like, x)))
 
     def step(self, t: int, game: Any, state: Looking, generator: Stream) -> Looking:
         gamma, x = self.step_size(t), state.policy
@@ -78,11 +86,9 @@ class Extragradient:
                 seen = ascent(game.project(moved(lead, state.last)))
                 return Looking(game.project(moved(gamma, seen)), seen)
             case "reflected":
-                back = x if t == 0 else state.last
-                seen = ascent(moved(1.0, tuple(a - b for a, b in zip(x, back, strict=True))))
+                seen = ascent(moved(1.0, tuple(a - b for a, b in zip(x, state.last, strict=True))))
                 return Looking(game.project(moved(gamma, seen)), x)
             case "optimistic":
                 seen = ascent(x)
-                before = seen if t == 0 else state.last
-                twice = tuple(2 * g - h for g, h in zip(seen, before, strict=True))
+                twice = tuple(2 * g - h for g, h in zip(seen, state.last, strict=True))
                 return Looking(game.project(moved(gamma, twice)), seen)

@@ -3,10 +3,10 @@
     simultaneous    x' = P(x - gamma_t (F(x) + U_t))
     alternating     the same player by player, each seeing where those before have just gone
 
-U_t is the error of the feedback. With decreasing steps the iterates converge where F is strongly monotone; with a
-constant step and errors they do not, but their law does, and averages of them have a bias of the order of the step
-(`gamesim.ergodic`). Where F is monotone only, as in a zero-sum game, simultaneous steps move away from the solution
-and alternating ones circle it: extragradient is for that.
+U_t is the error of the feedback. Exact steps converge where F is strongly monotone with mu and Lipschitz with L and
+gamma < 2 mu / L^2. In spite of errors decreasing steps converge; with constant ones the iterates do not, their law
+does, and averages of them have a bias of the order of the step (`gamesim.ergodic`). Where F is monotone only, as in a
+zero-sum game, simultaneous steps move away from the solution and alternating ones circle it: extragradient is for that.
 
 Vlatakis-Gkaragkounis, Giannou, Chen and Xie, "Stochastic methods in variational inequalities: ergodicity, bias and
 refinements", AISTATS 2024; alternation: Zhang, Wang, Lessard and Grosse, AISTATS 2022.
@@ -41,11 +41,13 @@ class GradientDescentAscent:
         check(self)
 
     def cautions(self, game: Any) -> list[str]:
-        found = assumption_cautions(game, self.step_size, noisy=not isinstance(self.feedback, Exact), reach=1.0)
-        if getattr(game, "monotone", None) and not getattr(game, "mu", None):
+        L, mu = getattr(game, "lipschitz", None), getattr(game, "mu", None)
+        limit = (2 * mu / L**2 if mu else 1 / L) if L else None
+        found = assumption_cautions(game, self.step_size, limit, noisy=not isinstance(self.feedback, Exact))
+        if getattr(game, "monotone", None) and not mu:
             found.append(
-                "solver: the operator is monotone but not strongly so, and gradient steps need not converge; "
-                "extragradient is for that"
+                "solver: the operator is monotone but not known to be strongly so: gradient steps need not converge, "
+                "extragradient does"
             )
         return found
 

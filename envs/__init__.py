@@ -33,6 +33,110 @@ TABLE = {
         "gamesim.envs.mean_field.crowd_modelling:CrowdModelling",
         "walk on a grid away from the crowd: open, or four rooms",
     ),
+    "matrix/prisoners-dilemma": (
+        "gamesim.envs.matrix.classics:PrisonersDilemma",
+        "defecting is better whatever the other does, and both would rather cooperate",
+    ),
+    "matrix/battle-of-the-sexes": (
+        "gamesim.envs.matrix.classics:BattleOfTheSexes",
+        "together is better than apart, but where",
+    ),
+    "matrix/chicken": ("gamesim.envs.matrix.classics:Chicken", "swerve and lose face, or dare and risk the crash"),
+    "matrix/stag-hunt": ("gamesim.envs.matrix.classics:StagHunt", "a stag takes both hunters, a hare only one"),
+    "matrix/matching-pennies": (
+        "gamesim.envs.matrix.classics:MatchingPennies",
+        "one wants to match, the other to differ; zero-sum",
+    ),
+    "matrix/rock-paper-scissors": (
+        "gamesim.envs.matrix.classics:Roshambo",
+        "each action beats half of the others: 3, 5, ... hands",
+    ),
+    "matrix/coordination": ("gamesim.envs.matrix.classics:Coordination", "everyone wants to do what all others do"),
+    "matrix/shapley": ("gamesim.envs.matrix.classics:Shapley", "where fictitious play circles for ever"),
+    "matrix/jordan": ("gamesim.envs.matrix.classics:Jordan", "matching pennies of three players"),
+    "matrix/travelers-dilemma": (
+        "gamesim.envs.matrix.dilemmas:TravelersDilemma",
+        "the lower of two claims is paid, with a bonus to who made it",
+    ),
+    "matrix/centipede": (
+        "gamesim.envs.matrix.dilemmas:Centipede",
+        "take the larger pile or pass it on, in reduced normal form",
+    ),
+    "matrix/minimum-effort": (
+        "gamesim.envs.matrix.dilemmas:MinimumEffort",
+        "the weakest link: the least effort decides",
+    ),
+    "matrix/public-goods": ("gamesim.envs.matrix.dilemmas:PublicGoods", "contributions grow and are shared"),
+    "matrix/volunteers-dilemma": ("gamesim.envs.matrix.dilemmas:VolunteersDilemma", "one volunteer serves everybody"),
+    "matrix/dispersion": ("gamesim.envs.matrix.dilemmas:Dispersion", "everybody wants to be alone"),
+    "matrix/cournot": ("gamesim.envs.matrix.contests:Cournot", "firms choose quantities"),
+    "matrix/bertrand": ("gamesim.envs.matrix.contests:Bertrand", "firms choose prices, and the cheapest sell"),
+    "matrix/location": ("gamesim.envs.matrix.contests:Location", "vendors choose a place on a street"),
+    "matrix/war-of-attrition": (
+        "gamesim.envs.matrix.contests:WarOfAttrition",
+        "who waits longer has the prize, and waiting costs both",
+    ),
+    "matrix/grab-the-dollar": (
+        "gamesim.envs.matrix.contests:GrabTheDollar",
+        "who grabs first has it, but it tears where both do",
+    ),
+    "matrix/guess-two-thirds": ("gamesim.envs.matrix.contests:GuessTwoThirds", "guess two thirds of the average"),
+    "matrix/majority-voting": (
+        "gamesim.envs.matrix.families:MajorityVoting",
+        "most votes win; voters like candidates at random",
+    ),
+    "matrix/random": ("gamesim.envs.matrix.families:RandomGame", "every payoff drawn on its own"),
+    "matrix/zero-sum": (
+        "gamesim.envs.matrix.families:RandomZeroSum",
+        "random, two players, what one wins the other loses",
+    ),
+    "matrix/common-interest": (
+        "gamesim.envs.matrix.families:CommonInterest",
+        "random, all players have the same payoffs",
+    ),
+    "matrix/potential": ("gamesim.envs.matrix.families:RandomPotential", "random exact potential game"),
+    "matrix/covariant": ("gamesim.envs.matrix.families:Covariant", "random, with one correlation between players"),
+    "matrix/random-coordination": (
+        "gamesim.envs.matrix.families:RandomCoordination",
+        "random, but choosing the same beats anything else",
+    ),
+    "matrix/dominance-solvable": (
+        "gamesim.envs.matrix.constructed:DominanceSolvable",
+        "random, and iterated strict dominance leaves one profile",
+    ),
+    "matrix/cyclic": ("gamesim.envs.matrix.constructed:Cyclic", "random, best replies go round: no pure equilibrium"),
+    "matrix/file": ("gamesim.envs.matrix.file:FileGame", "a .nfg, .gam or .efg file: -g file=PATH, or the path itself"),
+    "bandits/bernoulli": ("gamesim.envs.bandits.bernoulli:Bernoulli", "arms that pay 1 or nothing"),
+    "bandits/speculative-decoding": (
+        "gamesim.envs.bandits.speculative_decoding:SpeculativeDecoding",
+        "choose drafts by accepted tokens; stationary or changing",
+    ),
+    "bandits/acceptance-log": (
+        "gamesim.envs.bandits.acceptance_log:AcceptanceLog",
+        "accepted tokens replayed from a file: -g data=FILE",
+    ),
+    "bandits/long-horizon": (
+        "gamesim.envs.bandits.long_horizon:LongHorizon",
+        "contexts whose choice pays at a few later times",
+    ),
+    "variational/bilinear": (
+        "gamesim.envs.variational.bilinear:Bilinear",
+        "saddle x'Ay: gradients circle, extragradient arrives",
+    ),
+    "variational/quadratic": (
+        "gamesim.envs.variational.quadratic:Quadratic",
+        "strongly monotone quadratic saddle, random with a seed",
+    ),
+    "variational/softplus": (
+        "gamesim.envs.variational.softplus:Softplus",
+        "smooth saddle that is not quadratic: constant steps have a bias",
+    ),
+    "variational/rippled": (
+        "gamesim.envs.variational.rippled:Rippled",
+        "saddle with ripples: weakly quasi-strongly monotone only",
+    ),
 }
+FILES = dict.fromkeys((".nfg", ".gam", ".efg"), "matrix/file")
+"""Which game a file of that name is: `gamesim run path/to/game.nfg ftrl`."""
 
 __getattr__, __all__ = lazily(__name__, TABLE)

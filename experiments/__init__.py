@@ -6,6 +6,10 @@ if __name__ != "gamesim.experiments":
 from gamesim.catalog import lazily
 
 TABLE = {
+    "banditspec-regret": (
+        "gamesim.experiments.banditspec_regret:BanditspecRegret",
+        "regret in rounds of UCBSpec, EXP3Spec, Hedge and chance in speculative decoding",
+    ),
     "graphon-finite-population": (
         "gamesim.experiments.graphon_finite_population:GraphonFinitePopulation",
         "an equilibrium of the continuum among N agents: value gap and gain of a deviation, dense and sparse",
@@ -37,6 +41,18 @@ TABLE = {
     "graphon-unknown": (
         "gamesim.experiments.graphon_unknown:GraphonUnknown",
         "the equilibrium of a game learned from sampled agents, against constant graphons",
+    ),
+    "sparse-bandit-regret": (
+        "gamesim.experiments.sparse_bandit_regret:SparseBanditRegret",
+        "rewards of a few earlier choices: regret like a root of T",
+    ),
+    "vi-bias-richardson": (
+        "gamesim.experiments.vi_bias_richardson:VIBiasRichardson",
+        "constant steps: bias linear in the step, extrapolation takes it out",
+    ),
+    "vi-clt": (
+        "gamesim.experiments.vi_clt:VIClt",
+        "averages of constant-step methods: variance, normality, coverage",
     ),
 }
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gamesim.certificates import certify
+    from gamesim.certificates import certify, certify_equilibrium
     from gamesim.data import AgentData
+    from gamesim.equilibria.listing import find_equilibria
     from gamesim.errors import Caution, InvalidInput
     from gamesim.estimation import FittedGame, fit_game, fit_graphon, rearrangement_distance
     from gamesim.figures import draw
@@ -53,6 +54,8 @@ _HOMES = {
     "AgentData": "gamesim.data",
     "FittedGame": "gamesim.estimation",
     "certify": "gamesim.certificates",
+    "certify_equilibrium": "gamesim.certificates",
+    "find_equilibria": "gamesim.equilibria.listing",
     "finite_gap": "gamesim.populations",
     "fit_game": "gamesim.estimation",
     "fit_graphon": "gamesim.estimation",

@@ -32,10 +32,14 @@ class Status(Enum):
 
     RUNNING = "still running"
     CONVERGED = "the tolerance is met"
-    OUT_OF_ITERATIONS = "all iterations done; for less, raise them, change the step size or lower the temperature"
+    OUT_OF_ITERATIONS = (
+        "all iterations done; for less, raise them, change the step size, or lower the temperature if there is one"
+    )
     STOPPED = "stopped by an observer"
     INTERRUPTED = "interrupted; the same command with --resume continues it"
-    DIVERGED = "the policy or its measure is no longer finite: lower the step size or raise the temperature"
+    DIVERGED = (
+        "the iterate or its measure is no longer finite: lower the step size, or raise the temperature if there is one"
+    )
 
     @property
     def label(self) -> str:

@@ -90,6 +90,8 @@ def policy_named(game: Any, name: str, seed: int) -> Policy:
     if not path.is_file():
         raise refuse("policy", name, "uniform, roam, or the folder of a run of a graphon game")
     with safe_open(path, framework="pt") as file:
+        if "positions" not in file.keys():  # noqa: SIM118  safe_open has no __iter__
+            raise refuse("policy", name, "the folder of a run of a graphon game")
         policy, positions = file.get_tensor("policy"), file.get_tensor("positions")
     like = game.start()[0]
     if policy.dim() != 4 or policy.shape[0] != like.shape[0] or policy.shape[2:] != like.shape[2:]:

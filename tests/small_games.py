@@ -11,8 +11,10 @@ from gamesim.games import Game
 GAMES, SOLVERS = sorted(catalog.table("games")), sorted(catalog.table("solvers"))
 HERE = Path(__file__).parent
 SMALL: dict[str, dict[str, Any]] = {"graphon": {"positions": 3, "horizon": 3}, "mean-field": {"horizon": 3}}
+"""What makes the games of a family small."""
 NEEDED = {
     "graphon/fitted": {"data": str(HERE / "agents.csv")},
+    "bandits/acceptance-log": {"data": str(HERE / "acceptance.csv")},
     "matrix/file": {"file": str(HERE / "games" / "battle.nfg")},
 }
 

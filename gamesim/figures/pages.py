@@ -34,14 +34,20 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 def save_as(figure: Figure, path: Path) -> Path:
     """Write a figure to a file whose ending says what it is."""
+    kind = require_figure(path)
+    with matplotlib.rc_context(STYLE):
+        write_with(path, partial(figure.savefig, format=kind, dpi=160, metadata=METADATA[kind]))
+    return path
+
+
+def require_figure(path: Path) -> str:
+    """The kind of picture that a path asks for; refused where none can be written there."""
     kind = path.suffix.lower().lstrip(".")
     if kind not in METADATA:
         raise refuse("figure", str(path), f"a file that ends in {', '.join('.' + k for k in METADATA)}")
     if not path.parent.is_dir():
         raise refuse("figure", str(path), f"a file in a folder that exists; {path.parent} does not")
-    with matplotlib.rc_context(STYLE):
-        write_with(path, partial(figure.savefig, format=kind, dpi=160, metadata=METADATA[kind]))
-    return path
+    return kind
 
 
 def to_svg(figure: Figure) -> str:

@@ -27,6 +27,9 @@ WORDS = {
     "exploitability": "exploitability",
     "regularized_exploitability": "regularized exploitability",
     "distance": "distance to equilibrium",
+    "residual": "residual",
+    "regret": "regret",
+    "gap": "gap to the best direction",
 }
 FLOOR = 1e-17  # what is drawn where a measure is exactly zero
 

@@ -19,7 +19,6 @@ import csv
 import gzip
 import itertools
 import math
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ import numpy as np
 from gamesim.data import FORMAT, MOST, AgentData, BadEntry, require_names
 from gamesim.errors import InvalidInput, refuse, unknown
 from gamesim.files import fingerprint
+from gamesim.formats.reading import refusing, require_file, shown
 
 ARRAYS_LIMIT = 2 * 10**9  # bytes of an archive, and of the arrays that it declares
 TEXT_LIMIT = 10**9  # bytes of text, also when unpacked
@@ -63,64 +63,26 @@ def read_agents(
     Names in a column are numbered in the order of `state_names` and `action_names`, or else of the alphabet.
     Raises InvalidInput, in one line: the file, the first place in it that is wrong, and what would be right.
     """
-    path = _file(source)
-    shown = " ".join(str(source).encode("utf-8", "replace").decode().split())
+    limit = ARRAYS_LIMIT if str(source).lower().endswith(".npz") else TEXT_LIMIT
+    path = require_file("data", source, KINDS, limit, advice="; an .npz is smaller")
+    source = shown(source)
     given: dict[str, Any] = {"state_count": state_count, "action_count": action_count}
     given |= {
         name: None if names is None else require_names(names, name)
         for name, names in (("state_names", state_names), ("action_names", action_names))
     }
     given = {name: value for name, value in given.items() if value is not None and value != ()}
-    about = {"source": Path(shown).name, "file": shown}
-    with _refusing(shown, "a file that can be read"):
+    about = {"source": Path(source).name, "file": source}
+    with refusing("data", source, "a file that can be read"):
         about["sha256"] = fingerprint(path)
     if path.name.lower().endswith(".npz"):
-        return _archive(path, shown, about, given)
-    return _table(path, shown, about, given)
+        return _archive(path, source, about, given)
+    return _table(path, source, about, given)
 
 
 def wrong(source: str, where: str, value: object, wanted: str) -> InvalidInput:
     """The refusal of what stands somewhere in a source."""
     return refuse(f"data {source}{where}", value, wanted)
-
-
-def _file(source: str | Path) -> Path:
-    """The path of a readable file of a known kind and sensible size."""
-    kinds = ", ".join(KINDS)
-    if not isinstance(source, str | Path):
-        raise refuse("data", source, f"the name of a file ({kinds})")
-    try:
-        path = Path(source).expanduser()
-        if not path.exists():
-            raise refuse("data", str(source), f"an existing file ({kinds})")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no regular file"
-            raise refuse("data", str(source), f"a file ({kinds}); this is {kind}")
-        size = path.stat().st_size
-    except InvalidInput:
-        raise
-    except (OSError, ValueError, RuntimeError) as error:
-        raise refuse("data", str(source), f"a file that can be read ({error})") from None
-    if not path.name.lower().endswith(KINDS):
-        raise refuse("data", str(source), f"a file whose name ends in one of {kinds}")
-    limit = ARRAYS_LIMIT if path.suffix.lower() == ".npz" else TEXT_LIMIT
-    if size > limit:
-        raise refuse("data", f"{source}, {size / 1e6:.0f} MB", f"at most {limit / 1e6:.0f} MB; an .npz is smaller")
-    return path
-
-
-@contextlib.contextmanager
-def _refusing(source: str, what: str) -> Iterator[None]:
-    """Whatever a parser raises on a malformed file becomes one line."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except InvalidInput:
-        raise
-    except Exception as error:  # numpy, zipfile, zlib and gzip raise what they like on a broken file
-        words = " ".join(str(error).split())[:200]
-        raise refuse("data", source, f"{what} ({type(error).__name__}: {words})") from None
 
 
 def _known(name: str, known: tuple[str, ...]) -> str:
@@ -165,7 +127,7 @@ def _archive(path: Path, source: str, about: dict[str, Any], given: dict[str, An
     """Every declared size is checked before an array is read, from the same member; nothing is unpickled."""
     known = (*PLAYED, *OPTIONAL, *SETTINGS)
     members, others = dict[str, zipfile.ZipInfo](), list[str]()
-    with _refusing(source, "an .npz archive of numpy.savez"), zipfile.ZipFile(path) as archive:
+    with refusing("data", source, "an .npz archive of numpy.savez"), zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = _known(member.filename.removesuffix(".npy"), known)
             if name not in known:
@@ -221,25 +183,25 @@ def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str
     """The size of an array by its header, which must be the size that the archive gives."""
     from numpy.lib import format as npy
 
-    shown = f", array {member.filename.removesuffix('.npy')}"
+    where = f", array {member.filename.removesuffix('.npy')}"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise wrong(source, shown, f"compression {member.compress_type}", "none, or deflate, as numpy writes")
+        raise wrong(source, where, f"compression {member.compress_type}", "none, or deflate, as numpy writes")
     with archive.open(member) as file:
         version = npy.read_magic(file)
         if version not in ((1, 0), (2, 0)):
-            raise wrong(source, shown, f"npy version {version}", "a plain array, of npy version 1 or 2")
+            raise wrong(source, where, f"npy version {version}", "a plain array, of npy version 1 or 2")
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(file)
         header = file.tell()
     text = name in SETTINGS and not name.endswith("count")
     if dtype.kind not in ("U" if text else "biuf") or dtype.itemsize == 0:
         wanted = "text" if text else "numbers"
-        raise wrong(source, shown, f"type {dtype}", f"plain {wanted}: nothing is unpickled or converted")
+        raise wrong(source, where, f"type {dtype}", f"plain {wanted}: nothing is unpickled or converted")
     if name in SETTINGS and math.prod(shape) > MOST:
-        raise wrong(source, shown, f"shape {list(shape)}", f"at most {MOST:,} entries")
+        raise wrong(source, where, f"shape {list(shape)}", f"at most {MOST:,} entries")
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or header + size != member.file_size:
-        raise wrong(source, shown, f"shape {list(shape)}", f"{member.file_size - header} bytes, as the archive says")
+        raise wrong(source, where, f"shape {list(shape)}", f"{member.file_size - header} bytes, as the archive says")
     return size
 
 
@@ -299,7 +261,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 @contextlib.contextmanager
 def _opened(path: Path, source: str) -> Iterator[_Lines]:
-    with _refusing(source, "a text file in UTF-8"):
+    with refusing("data", source, "a text file in UTF-8"):
         packed = path.suffix.lower() == ".gz"
         with gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig") as file:
             yield _Lines(cast(TextIO, file), source)
@@ -419,7 +381,7 @@ def _columns(path: Path, source: str, given: dict[str, Any]) -> tuple[dict[str, 
             if NAMED[name] == what and name in columns:
                 columns[name] = rank[columns[name]]
         code.names = [code.names[i] for i in order]
-    others = [shown for shown, name in zip(header, names, strict=True) if name not in COLUMNS]
+    others = [column for column, name in zip(header, names, strict=True) if name not in COLUMNS]
     return columns, {f"{what}_names": tuple(code.names) for what, code in codes.items()}, others
 
 

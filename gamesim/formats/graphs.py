@@ -13,14 +13,15 @@ networks (Zachary 1977; Knuth 1993) are taken unweighted.
 Files are read as data only: nothing in them is executed or fetched, and the sizes they declare are checked first.
 """
 
-import contextlib
+import os
 import zipfile
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gamesim.errors import InvalidInput, refuse, unknown
+from gamesim.formats.reading import refusing, require_file
 from gamesim.graphons import Empirical, Graphon
 
 BUILT_IN = {"karate-club": "karate_club_graph", "les-miserables": "les_miserables_graph"}
@@ -59,44 +60,13 @@ def wrong(source: str, found: str, wanted: str) -> InvalidInput:
 
 def _file(source: str) -> Path:
     """The path of a readable file of a known kind and sensible size."""
-    kinds = ", ".join(READERS)
-    try:
-        path = Path(source).expanduser()
-        if not path.exists():
-            if "." not in source and "/" not in source:
-                raise unknown("graph", source, [*BUILT_IN, f"a file ({kinds})"])
-            raise refuse("graph", source, f"an existing file, or one of {', '.join(BUILT_IN)}")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "no regular file"
-            raise refuse("graph", source, f"a file ({kinds}); this is {kind}")
-        size = path.stat().st_size
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise refuse("graph", source, f"a file that can be read ({error})") from None
-    if path.suffix.lower() not in READERS:
-        raise refuse("graph", source, f"a file whose name ends in one of {kinds}")
-    limit = PARSED_LIMIT if path.suffix.lower() in (".graphml", ".gml") else BYTES_LIMIT
-    if size > limit:
-        words = f"at most {limit / 1e6:.0f} MB of {path.suffix}; scipy.sparse.save_npz makes small files"
-        raise wrong(source, f"{size / 1e6:.0f} MB", words)
-    return path
-
-
-@contextlib.contextmanager
-def _refusing(source: str, what: str) -> Iterator[None]:
-    """Whatever a parser raises on a malformed file becomes one line."""
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except InvalidInput:
-        raise
-    except Exception as error:  # networkx, scipy and zipfile raise what they like on a broken file
-        words = " ".join(str(error).split())[:200]
-        raise refuse("graph", source, f"{what} ({type(error).__name__}: {words})") from None
+    if "." not in source and "/" not in source and not os.path.exists(os.path.expanduser(source)):
+        raise unknown("graph", source, [*BUILT_IN, f"a file ({', '.join(READERS)})"])
+    kind = Path(source).suffix.lower()
+    limit = PARSED_LIMIT if kind in (".graphml", ".gml") else BYTES_LIMIT
+    missing = f"an existing file, or one of {', '.join(BUILT_IN)}"
+    advice = f" of {kind}; scipy.sparse.save_npz makes small files"
+    return require_file("graph", source, list(READERS), limit, missing, advice)
 
 
 def _matrix(rows: Any, columns: Any, weights: Any, nodes: int) -> Any:
@@ -120,7 +90,7 @@ def _edge_list(path: Path, source: str) -> Any:
     ends, weights = array("q"), array("d")
     separator = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower(), "")
     columns, first = 0, InvalidInput()
-    with _refusing(source, "a text file in UTF-8"), path.open(encoding="utf-8-sig") as lines:
+    with refusing("graph", source, "a text file in UTF-8"), path.open(encoding="utf-8-sig") as lines:
         for at, line in enumerate(lines, 1):
             line = line.partition("#")[0].strip()
             if not line:
@@ -216,7 +186,7 @@ def _graphml(path: Path, source: str) -> Any:
 
     guard = expat.ParserCreate()
     guard.StartDoctypeDeclHandler, guard.StartElementHandler, guard.EndElementHandler = doctype, begin, end
-    with _refusing(source, "a GraphML file"):
+    with refusing("graph", source, "a GraphML file"):
         with path.open("rb") as file:
             guard.ParseFile(file)
         if graphs != 1:
@@ -228,7 +198,7 @@ def _graphml(path: Path, source: str) -> Any:
 def _gml(path: Path, source: str) -> Any:
     import networkx as nx
 
-    with _refusing(source, "a GML file"):
+    with refusing("graph", source, "a GML file"):
         graph = nx.read_gml(path, label=None)
     return _from_networkx(graph, source)
 
@@ -276,7 +246,7 @@ def _npz(path: Path, source: str) -> Any:
     import numpy as np
     from scipy import sparse
 
-    with _refusing(source, "an .npz archive of scipy.sparse.save_npz or numpy.savez"):
+    with refusing("graph", source, "an .npz archive of scipy.sparse.save_npz or numpy.savez"):
         with zipfile.ZipFile(path) as archive:
             total = sum(_declared_bytes(archive, member, source) for member in archive.infolist())
         if total > BYTES_LIMIT:

@@ -1,0 +1,1 @@
+"""Games against nature: arms whose rewards are learned by pulling them."""

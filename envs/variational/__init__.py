@@ -1,0 +1,1 @@
+"""Variational inequalities: saddle points of functions and other problems of monotone operators."""
