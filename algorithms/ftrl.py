@@ -19,12 +19,12 @@ to one as gamma falls or m grows. Schedules outside are run, with a caution.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from gamesim.feedback import Exact, Feedback
+from gamesim.feedback import Exact, Feedback, lanes
 from gamesim.games import Game, Policy
 from gamesim.parameters import NonNegative, check
 from gamesim.randomness import Stream
@@ -55,6 +55,9 @@ class FTRL:
     """Share of the last values in the leading step of the generalized leader."""
     feedback: Feedback = Exact()
     """What is known of the payoffs: exact, noisy(scale), realised or bandit(exploration)."""
+
+    watches: ClassVar[bool] = True
+    """Its leaps can watch the distance from a target along the way."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -89,3 +92,21 @@ class FTRL:
         found = values(half)
         scores = tuple(centred(y + gamma * v) for y, v in zip(state.scores, found, strict=True))
         return Leader(scores, tuple(map(Q, scores)), found if state.last else ())
+
+    def prepare(self, game: Any) -> None:
+        """Compile or load the loops of `leap` before they are needed."""
+        self.leap(0, 1, game, self.init(game), Stream(0))
+
+    def leap(
+        self, t: int, until: int, game: Any, state: Leader, generator: Stream, target: Policy | None = None
+    ) -> tuple[Any, ...] | None:
+        """Many plain steps at once in compiled loops: (state, iteration reached), and with a target how far it went."""
+        if self.leader != "plain":
+            return None
+        landed = lanes.leap(
+            game, state.scores, self.regularizer, self.feedback, self.step_size, generator, t, until, target
+        )
+        if landed is None:
+            return None
+        after = Leader(landed.scores, landed.policy), landed.reached
+        return after if target is None else (*after, landed.farthest)

@@ -14,6 +14,10 @@ TABLE: Table = {
         "gamesim.benchmarks.graphon:suite",
         "graphon games against plain loops, batches, MFGLib, and a million positions",
     ),
+    "matrix": (
+        "gamesim.benchmarks.matrix:suite",
+        "normal-form games: learning of many seeds, zero-sum and correlated equilibria, files, certificates",
+    ),
     "population": (
         "gamesim.benchmarks.population:suite",
         "finitely many agents: a step of play dense and sparse, drawing networks, sampling data",

@@ -220,7 +220,7 @@ def solve(
                 run.status = Status.OUT_OF_ITERATIONS
                 break
             until = min(iterations, next_due(run.iteration, every))
-            run.state, run.iteration = _advance(solver, run, until, stream)  # together: no signal comes between
+            run.state, run.iteration = _advance(solver, run, until, every, stream)  # together: no signal comes between
             run.seconds = time.perf_counter() - started
             if due(run.iteration):
                 _measure(run, observers)
@@ -255,11 +255,11 @@ def _placed(start: Policy, game: Any, own: Policy, batch: tuple[int, ...], inner
     return tuple(found)
 
 
-def _advance(solver: Any, run: Run, until: int, stream: Stream) -> tuple[Any, int]:
+def _advance(solver: Any, run: Run, until: int, every: Every, stream: Stream) -> tuple[Any, int]:
     """One step, or as many at once as the solver can take before something is due."""
     t = run.iteration
-    leap = getattr(solver, "leap", None)
-    if leap is not None and until > t + 1:
+    leap = None if every == 1 else getattr(solver, "leap", None)  # a resumed run takes the same way: it has its `every`
+    if leap is not None:
         landed: tuple[Any, int] | None = leap(t, until, run.game, run.state, stream)
         if landed is not None:
             return landed

@@ -66,6 +66,11 @@ class Stream:
         self._drawn += draws
         return streams
 
+    @property
+    def keys(self) -> Tensor:
+        """The key of each seed, [b, 2], of numbers below 2^32."""
+        return self._keys
+
     def take(self) -> tuple[Tensor, int, int]:
         """What names the numbers of one draw, for a kernel that makes them itself: keys[b, 2], iteration, draw."""
         draw, self._drawn = self._drawn, self._drawn + 1

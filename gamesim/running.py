@@ -54,6 +54,8 @@ def run_on_disk(
         try:
             with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
                 getattr(game, "prepare", lambda: None)()
+                if every != 1:  # only then does a solver take many steps at once
+                    getattr(solver, "prepare", lambda game: None)(game)
             result = solve(
                 game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
                 seed=seed, every=every, average=average, resume=record.snapshot,

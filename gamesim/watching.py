@@ -1,6 +1,6 @@
 """Watch a run at every iteration: how far it was from a given policy at most, whatever is measured in between.
 
-    distance(x, x*) = max_i ||x_i - x_i*||_1 / 2        the largest total variation of a player
+    distance(x, x*) = sum_i ||x_i - x_i*||_1 / 2        total variation, summed over players
 
 It is a solver around a solver, so that what it saw is saved and resumed with the state, and a solver that takes many
 steps at once can watch along inside.
@@ -17,9 +17,9 @@ from gamesim.randomness import Stream
 
 
 def distance(policy: Policy, target: Policy) -> Tensor:
-    """The largest total variation between a player's policy and its target, [...]; between 0 and 1."""
-    apart = [(x - y).abs().flatten(y.dim() * -1).sum(-1) / 2 for x, y in zip(policy, target, strict=True)]
-    return torch.stack(torch.broadcast_tensors(*apart)).amax(0)
+    """Total variation from a target, one policy per player, summed over players: policy[..., a] -> [...]."""
+    apart = [(x - y).abs().sum(-1) / 2 for x, y in zip(policy, target, strict=True)]
+    return torch.stack(torch.broadcast_tensors(*apart)).sum(0)
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,9 @@ class Watched:
         return Seen(inner, torch.maximum(state.farthest, distance(inner.policy, self.target)))
 
     def leap(self, t: int, until: int, game: Any, state: Seen, generator: Stream) -> tuple[Seen, int] | None:
-        watching = getattr(self.solver, "leap_watching", None)
-        if watching is None:
+        if not getattr(self.solver, "watches", False):
             return None
-        landed = watching(t, until, game, state.inner, generator, self.target)
+        landed = self.solver.leap(t, until, game, state.inner, generator, target=self.target)
         if landed is None:
             return None
         inner, reached, farthest = landed

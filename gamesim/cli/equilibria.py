@@ -36,6 +36,10 @@ def equilibria(game: str, game_options: tuple[str, ...], figure: Path | None, th
     gamesim equilibria matrix/zero-sum -g actions=4 -g seed=3 --json
     """
     played = build_game(game, game_options, threads)
+    if figure is not None:
+        from gamesim.figures import require_figure
+
+        require_figure(figure)
     from gamesim.equilibria.listing import find_equilibria
     from gamesim.progress import announced
 

@@ -1,0 +1,114 @@
+"""Many steps of FTRL at once: a batch of seeds, hyper-parameters and games laid out as lanes of the compiled loops.
+
+The loops (`gamesim.kernels.learning`) draw the numbers of the same streams and do what the solver's steps do, up to
+rounding; nothing is chosen by how many steps there are, so that a run that was resumed takes the same way.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gamesim.feedback.oracle import Exact, Feedback
+from gamesim.feedback.play import Bandit, Realised
+from gamesim.games import DenseGame, Policy
+from gamesim.kernels import allowed, learning
+from gamesim.randomness import Stream
+from gamesim.regularizers import Entropic, Euclidean, LogBarrier, Regularizer, Tsallis
+from gamesim.schedules import Schedule
+
+FEEDBACKS: dict[type, str] = {Exact: "exact", Realised: "realised", Bandit: "bandit"}
+REGULARIZERS: dict[type, str] = {
+    Entropic: "entropic",
+    Euclidean: "euclidean",
+    Tsallis: "tsallis",
+    LogBarrier: "log-barrier",
+}
+PLAYERS = 4  # in one block of random words
+AT_ONCE = 2 * 10**7
+"""Lanes times steps of a leap, so that signals and progress are heard."""
+
+
+class Landing(NamedTuple):
+    """Where the steps led."""
+
+    scores: Policy
+    policy: Policy
+    reached: int
+    farthest: Tensor | None
+    """The largest distance from the target after any of the steps, [...]."""
+
+
+def leap(
+    game: Any, scores: Policy, regularizer: Regularizer, feedback: Feedback, step_size: Schedule, generator: Stream,
+    t: int, until: int, target: Policy | None = None,
+) -> Landing | None:  # fmt: skip
+    """Steps t, t + 1, ... of plain FTRL from scores[..., a], up to `until` at most; None where only steps will do."""
+    if not _serves(game, scores, regularizer, feedback):
+        return None
+    batch = tuple(scores[0].shape[:-1])
+    lanes = max(1, int(np.prod(batch)))
+    reached = min(until, t + max(1, AT_ONCE // lanes))
+    schedule = _schedules(step_size, feedback, range(t, reached), batch, len(game.batch))
+    if schedule is None:
+        return None
+    gamma, epsilon, which = schedule
+    counts = game.action_counts
+    payoffs = game.payoffs.reshape(-1, len(counts), *counts)
+    games = torch.arange(len(payoffs)).reshape(game.batch).expand(batch).reshape(-1)
+    seeds = torch.arange(len(generator.keys)).reshape(-1, *[1] * (len(batch) - 1)) if batch else torch.zeros(1).long()
+    found = learning.learn(
+        payoffs,
+        tuple(y.reshape(-1, y.shape[-1]) for y in scores),
+        generator.keys[seeds.expand(batch).reshape(-1) if batch else seeds],
+        gamma,
+        epsilon,
+        first_iteration=t,
+        regularizer=REGULARIZERS[type(regularizer)],
+        parameter=getattr(regularizer, "q", 0.5),
+        feedback=FEEDBACKS[type(feedback)],
+        game=games.contiguous(),
+        schedule=which,
+        watch=None if target is None else learning.Watch(target, 1.0),
+    )
+    back = [tuple(x.reshape(*batch, x.shape[-1]) for x in part) for part in (found.scores, found.policy)]
+    farthest = None if found.watched is None else found.watched.farthest.reshape(batch)
+    return Landing(back[0], back[1], reached, farthest)
+
+
+def _serves(game: Any, scores: Policy, regularizer: Regularizer, feedback: Feedback) -> bool:
+    return (
+        allowed()
+        and isinstance(game, DenseGame)
+        and len(scores) <= PLAYERS
+        and type(feedback) in FEEDBACKS
+        and type(regularizer) in REGULARIZERS
+        and game.payoffs.dtype == scores[0].dtype
+        and learning.serves(game.payoffs, scores)
+    )
+
+
+def _schedules(
+    step_size: Schedule, feedback: Feedback, times: range, batch: tuple[int, ...], behind: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Tensor] | None:
+    """gamma and eps [schedule, T], and which schedule is a lane's [b]."""
+    exploration = feedback.exploration if isinstance(feedback, Bandit) else None
+    sizes = [torch.as_tensor(step_size(t), dtype=torch.float64) for t in times[:1]]
+    shares = [torch.as_tensor(0.0 if exploration is None else exploration(t), dtype=torch.float64) for t in times[:1]]
+    shape = torch.broadcast_shapes(sizes[0].shape, shares[0].shape)
+    if shape and (shape[-1] != 1 or len(shape) - 1 > len(batch)):
+        return None  # a step size for each action
+    own = shape[:-1]
+
+    def table(schedule: Schedule | None) -> np.ndarray[Any, Any]:
+        if schedule is None:
+            return np.zeros((max(1, int(np.prod(own))), len(times)))
+        if not own:
+            return np.array([[float(schedule(t)) for t in times]])
+        rows = [torch.as_tensor(schedule(t), dtype=torch.float64).expand(*shape).reshape(-1) for t in times]
+        return torch.stack(rows, -1).numpy()
+
+    count = max(1, int(np.prod(own)))
+    which = torch.arange(count).reshape(own).expand(batch).reshape(-1) if own else torch.zeros(batch).long().reshape(-1)
+    return table(step_size), table(exploration), which.contiguous()

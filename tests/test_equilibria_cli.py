@@ -1,0 +1,123 @@
+"""`gamesim equilibria` and games in files on the command line: the JSON of the interface, words, and refusals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gamesim as gs
+from gamesim.cli import main
+from gamesim.equilibria.listing import find_equilibria
+from gamesim.errors import InvalidInput
+from gamesim.games import MatrixGame
+
+HERE = Path(__file__).parent / "games"
+BATTLE = str(HERE / "battle.nfg")
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main([*arguments, "--json"]) == 0
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_json_of_a_game_with_three_equilibria(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "equilibria", BATTLE)
+    assert found["pure"] == [
+        {"profile": [0, 0], "strict": True, "margin": 2.0},
+        {"profile": [1, 1], "strict": True, "margin": 2.0},
+    ]
+    assert found["complete"] is True
+    assert found["value"] is None
+    assert found["correlated"] == {"max_welfare": pytest.approx(5), "min_welfare": pytest.approx(2.4)}
+    profiles = [e["profile"] for e in found["equilibria"]]  # type: ignore[attr-defined]
+    assert len(profiles) == 3
+    assert [[0.6, 0.4], [0.4, 0.6]] in [np.round(x, 12).tolist() for x in profiles]
+    assert all(e["max_regret"] == 0 for e in found["equilibria"])  # type: ignore[attr-defined]
+    payoffs = [e["payoffs"] for e in found["equilibria"]]  # type: ignore[attr-defined]
+    assert [3.0, 2.0] in payoffs
+
+
+def test_the_value_is_player_ones_in_a_constant_sum_game() -> None:
+    u = np.array([[3.0, 1.0], [0.0, 2.0]])
+    found = find_equilibria(MatrixGame.bimatrix(u, 10 - u)).plain()
+    assert found["value"] == pytest.approx(1.5, abs=1e-12)
+    assert found["correlated"]["max_welfare"] == pytest.approx(10)
+    assert found["pure"] == []
+    assert "no pure equilibrium" in found["message"]
+
+
+def test_games_of_one_and_of_three_players() -> None:
+    alone = find_equilibria(MatrixGame([[1.0, 3.0, 3.0]])).plain()
+    assert [e["profile"] for e in alone["pure"]] == [[1], [2]]
+    assert not any(e["strict"] for e in alone["pure"])
+    assert alone["complete"]
+    pennies = np.zeros((3, 2, 2, 2))  # Jordan: each wants to be as the next one, the last unlike the first
+    for a, b, c in np.ndindex(2, 2, 2):
+        pennies[:, a, b, c] = [a == b, b == c, c != a]
+    three = find_equilibria(MatrixGame(pennies)).plain()
+    assert three["pure"] == []
+    assert three["message"]
+    np.testing.assert_allclose(three["equilibria"][0]["profile"], np.full((3, 2), 0.5), atol=1e-9)
+
+
+def test_words_and_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("game.png", "game.svg"):
+        assert main(["equilibria", BATTLE, "--figure", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).stat().st_size > 5000
+    said = capsys.readouterr().out
+    for words in ("opera, opera", "3/5 2/5", "correlated   welfare from 2.4 to 5", "complete     yes"):
+        assert words in said
+
+
+@pytest.mark.parametrize("suffix", [".nfg", ".gam"])
+def test_a_file_is_run_and_read_like_any_game(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gamesim.formats.game_files import read_game_file, write_game_file
+
+    monkeypatch.chdir(tmp_path)
+    write_game_file(Path(f"mine{suffix}"), read_game_file(BATTLE))
+    found = answer(capsys, "run", f"mine{suffix}", "ftrl", "--iterations", "30", "-s", "step_size=0.5")
+    assert found["metrics"]["exploitability"]["first"] == pytest.approx(0.5)  # type: ignore[index]
+    assert str(found["run"]).startswith(f"runs/mine{suffix}-ftrl-")
+    game = gs.make(f"mine{suffix}")
+    assert game.action_counts == (2, 2)
+    assert float(game.payoffs[0, 0, 0]) == 3.0
+    config = json.loads((Path(str(found["run"])) / "config.json").read_text())
+    assert config["game"]["parameters"]["file"] == f"mine{suffix}"
+    assert len(config["game"]["parameters"]["sha256"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["equilibria", "missing.nfg"], "missing.nfg"),
+        (["equilibria", "graphon/sis"], "one normal-form game"),
+        (["equilibria", BATTLE, "--figure", "game.bmp"], "ends in .png"),
+        (["equilibria", BATTLE, "--figure", "nowhere/game.png"], "a folder that exists"),
+        (["equilibria", BATTLE, "-g", "speed=3"], "parameter of"),
+        (["run", BATTLE, "gmfg-ppo"], "expected a GraphonGame"),
+        (["run", BATTLE, "ftrl", "-s", "feedback=bandit(0)"], "feedback.exploration"),
+        (["run", BATTLE, "ftrl", "-s", "regularizer=entropy"], "regularizer"),
+    ],
+)
+def test_refusals_are_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_broken_file_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "broken.nfg"
+    path.write_text('NFG 1 R "x" { "a" "b" } { 2 2 }\n\n1 2 3 4 5 6 7 x\n')
+    assert main(["run", str(path), "ftrl"]) == 2
+    assert "line 3" in capsys.readouterr().err
+
+
+def test_a_batch_of_games_has_no_listing() -> None:
+    with pytest.raises(InvalidInput, match="one normal-form game"):
+        find_equilibria(MatrixGame.zero_sum(np.zeros((3, 2, 2))))
