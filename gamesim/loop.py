@@ -22,7 +22,6 @@ from gamesim.errors import Caution, InvalidInput, MissingExtra, refuse
 from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_iterate
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
-from gamesim.schedules import Schedule
 from gamesim.states import expanded, mapped, rebuilt
 from gamesim.traces import Every, Snapshot, Trace, next_due
 
@@ -338,7 +337,7 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
         if isinstance(value, Tensor) and value.dim():
             shapes.append(tuple(value.shape))
             changed[f.name] = value.to(like).reshape(*value.shape, *[1] * rank)
-        elif isinstance(value, Schedule) and dataclasses.is_dataclass(value):
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):  # a schedule, or what holds one
             lifted, shape = _batched(value, like, rank)
             if shape:
                 shapes.append(shape)

@@ -13,10 +13,13 @@ from gamesim.algorithms import FTRL, BestResponseDynamics, FictitiousPlay, Repli
 from gamesim.errors import InvalidInput
 from gamesim.feedback import Bandit, Realised, draw_actions
 from gamesim.games import MatrixGame
+from gamesim.kernels import fused
 from gamesim.loop import Status, solve
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Power
 from gamesim.simplex import divergence, explore
+from gamesim.states import tensors
+from gamesim.traces import Snapshot
 from gamesim.watching import Watched, distance
 
 BATTLE = MatrixGame.bimatrix([[3, 0], [0, 2]], [[2, 0], [0, 3]])
@@ -67,7 +70,7 @@ def test_a_step_of_each_leader_by_hand() -> None:
 def test_the_last_iterate_cycles_without_a_leading_step_and_converges_with_one() -> None:
     start = point([0.5, 0.3, 0.2], [0.2, 0.5, 0.3])
     gaps = {
-        leader: solve(HANDS, FTRL(0.3, leader=leader), iterations=1500, every=1500, start=start).exploitability[0]  # type: ignore[arg-type]
+        leader: solve(HANDS, FTRL(0.5, leader=leader), iterations=800, every=800, start=start).exploitability[0]  # type: ignore[arg-type]
         for leader in ("plain", "optimistic", "extra-gradient")
     }
     assert float(gaps["plain"][-1]) > float(gaps["plain"][0])
@@ -294,3 +297,54 @@ def test_logit_dynamics_rest_at_the_quantal_response_equilibrium() -> None:
     )
     for x, y in zip(found.policy, same.policy, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-6, atol=1e-6)
+
+
+# --- many steps at once ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("feedback", ["exact", "realised", "bandit(power(0.5, 0.4))"])
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_leaps_are_the_steps_watching_included(regularizer: str, feedback: str) -> None:
+    target = point([1, 0, 0], [0, 1, 0])
+    game = MatrixGame(np.random.default_rng(4).uniform(size=(2, 3, 3)))
+    solver = Watched(FTRL("power(0.5, 0.7)", regularizer, feedback=feedback), target)
+    leaping = solve(game, solver, iterations=60, every="log", seeds=5)
+    with fused(False):
+        walking = solve(game, solver, iterations=60, every="log", seeds=5)
+    for x, y in zip(leaping.policy, walking.policy, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(leaping.exploitability, walking.exploitability, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(leaping.state.farthest, walking.state.farthest, rtol=1e-10, atol=1e-12)
+
+
+def test_leaps_of_seeds_hyper_parameters_and_games_in_one_batch() -> None:
+    games = MatrixGame.zero_sum(np.random.default_rng(5).normal(size=(4, 2, 3)))
+    sizes = torch.tensor([[0.1], [0.4]], dtype=torch.float64)
+    shares = torch.tensor([[0.3], [0.2]], dtype=torch.float64)
+    solver = FTRL(Power(sizes, 0.7), feedback=Bandit(Power(shares, 0.3)))
+    leaping = solve(games, solver, iterations=50, every=50, seeds=3)
+    with fused(False):
+        walking = solve(games, solver, iterations=50, every=50, seeds=3)
+    assert leaping.policy[1].shape == (3, 2, 1, 4, 3)
+    for x, y in zip(leaping.policy, walking.policy, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-10, atol=1e-12)
+
+
+def test_a_resumed_run_of_leaps_has_the_same_bits() -> None:
+    solver = FTRL("power(0.5, 0.7)", feedback="realised")
+    whole = solve(three_players(), solver, iterations=70, every="log", seeds=4)
+    half = solve(three_players(), solver, iterations=33, every="log", seeds=4)
+    rest = solve(
+        three_players(), solver, iterations=70, every="log", seeds=4,
+        resume=Snapshot(33, tensors(half.state), half.trace),
+    )  # fmt: skip
+    assert rest.trace.rows() == whole.trace.rows()
+    for x, y in zip(rest.policy, whole.policy, strict=True):
+        assert torch.equal(x, y)
+
+
+def test_what_only_steps_can_do_is_stepped() -> None:
+    for solver in (FTRL(0.1, leader="optimistic"), FTRL(0.1, feedback="noisy(0.1)")):
+        assert solver.leap(0, 10, BATTLE, solver.init(BATTLE), Stream(0)) is None
+    sparse, dense = (solve(BATTLE, FTRL(0.1, leader="optimistic"), iterations=20, every=e) for e in (10, 1))
+    assert torch.equal(sparse.policy[0], dense.policy[0])
