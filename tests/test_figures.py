@@ -17,7 +17,7 @@ import gamesim as gs
 from gamesim import cli
 from gamesim.charts import Chart, Curve, Panel
 from gamesim.errors import InvalidInput
-from gamesim.figures import draw_chart, report, save, to_svg
+from gamesim.figures import draw_chart, draw_game, report, save, to_svg
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +194,53 @@ def test_a_report_escapes_what_it_is_given() -> None:
     page = report(bad, [(bad, bad, [(bad, bad)], [draw_chart(CHART)])])
     assert "<script" not in page
     assert page.count("&lt;script&gt;") == 6
+
+
+# --- normal-form games ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "panels"),
+    [((2, 2), 2), ((3, 3), 3), ((3, 2), 2), ((4, 5), 2), ((2, 12), 2), ((2, 2, 2), 1), ((3,), 1)],
+)
+def test_a_game_is_drawn_with_its_equilibria(counts: tuple[int, ...], panels: int) -> None:
+    game = gs.MatrixGame(np.random.default_rng(sum(counts)).integers(0, 5, size=(len(counts), *counts)).astype(float))
+    figure = draw_game(game, gs.find_equilibria(game))
+    plain = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert len(plain) == panels
+    assert "<svg" in to_svg(figure)
+
+
+def test_best_responses_meet_at_the_equilibria() -> None:
+    battle = gs.MatrixGame.bimatrix([[3, 0], [0, 2]], [[2, 0], [0, 3]])
+    square = draw_game(battle, gs.find_equilibria(battle)).axes[1]
+    first, second, *dots = square.get_lines()
+    assert [tuple(np.round(dot.get_xydata()[0], 9)) for dot in dots] == [(1, 1), (0.6, 0.4), (0, 0)]
+    switch = first.get_ydata()[np.abs(np.diff(first.get_xdata())).argmax()]
+    assert switch == pytest.approx(0.4, abs=1e-3)  # the row player is indifferent where column plays 2/5
+    switch = second.get_xdata()[np.abs(np.diff(second.get_ydata())).argmax()]
+    assert switch == pytest.approx(0.6, abs=1e-3)
+
+
+def test_a_game_in_which_nothing_matters_is_drawn() -> None:
+    flat = gs.MatrixGame(np.zeros((2, 2, 2)))
+    assert "<svg" in to_svg(draw_game(flat, gs.find_equilibria(flat)))
+
+
+def test_runs_of_normal_form_games_show_where_they_ended(tmp_path: Path) -> None:
+    path = str(Path(__file__).parent / "games" / "battle.nfg")
+    folder = tmp_path / "run"
+    runs = ["run", path, "ftrl", "-s", "feedback=realised", "--seeds", "20", "--iterations", "50", "--every", "log"]
+    assert cli.main([*runs, "--out", str(folder)]) == 0
+    figure = gs.draw(folder)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Distance from equilibrium", "Where 20 runs ended"]
+    assert figure.axes[0].get_xscale() == "symlog"
+    assert len(figure.axes[1].get_lines()[0].get_xydata()) == 20
+
+
+def test_regret_is_drawn_as_what_adds_up() -> None:
+    result = gs.solve(gs.make("bandits/bernoulli"), gs.make_solver("ucb"), iterations=40, seeds=3)
+    (axes,) = gs.draw(result).axes
+    assert axes.get_title(loc="left") == "Regret"
+    assert axes.get_yscale() == "linear"
+    np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), np.median(result.metric("regret").numpy(), axis=0))

@@ -2,9 +2,9 @@
 
 What strict dominance leaves of a game may have two players with a choice: then all its equilibria are known exactly.
 Otherwise pure equilibria are exact and all there are, and mixed ones are looked for numerically, support by support
-(gamesim.equilibria.systems); that none is missing is then not proved, and `complete` is False. A regular game has an odd
-number of equilibria (Wilson, SIAM J. Applied Mathematics 21, 1971; Harsanyi, Int. J. Game Theory 2, 1973): an even number
-is looked into with more starts.
+(gamesim.equilibria.systems); that none is missing is then not proved, and `complete` is False. A regular game has an
+odd number of equilibria (Wilson, SIAM J. Applied Mathematics 21, 1971; Harsanyi, Int. J. Game Theory 2, 1973), so an
+even number is looked into with more starts.
 """
 
 import math
@@ -22,10 +22,10 @@ from gamesim.equilibria.pure import pure_equilibria
 from gamesim.equilibria.quantal import logit_path
 from gamesim.equilibria.systems import possible_supports, solve_supports
 
-CANDIDATES = 20_000
+CANDIDATES = 10_000
 """Supports that are looked at, at most, from small to large."""
-WORK = 3 * 10**9
-"""Supports times starts times the cube of the system's size, at most."""
+WORK = 10**9
+"""Numbers that one Newton step of all systems takes, at most: players^2 profiles + (actions + players)^3 for each."""
 
 
 def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts: int = 16, seed: int = 0) -> Equilibria:
@@ -49,7 +49,7 @@ def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts:
     scaled = (game - low) / np.where(high > low, high - low, 1.0)
     total = math.prod(2**count - 1 for count in scaled.shape[1:])
     supports = list(possible_supports(scaled, CANDIDATES))
-    tried = supports[: int(WORK / starts / (sum(scaled.shape[1:]) + len(u)) ** 3)]
+    tried = supports[: int(WORK / starts / (u.ndim * scaled.size + (sum(scaled.shape[1:]) + len(u)) ** 3))]
     pure = [_exact(u, e.profile, rational) for e in pure_equilibria(u, rational)]
     mixed, degenerate = solve_supports(torch.from_numpy(scaled), tried, starts, seed)
     if (len(mixed) + len(pure)) % 2 == 0 and not degenerate:
@@ -59,7 +59,7 @@ def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts:
         f"pure equilibria are all there are; mixed ones were looked for numerically on {len(tried):,} of {total:,} "
         f"supports, {starts} starts each"
     )
-    if len(tried) == len(supports) and (len(supports) < CANDIDATES or total <= CANDIDATES):
+    if len(tried) == len(supports) and total <= CANDIDATES:
         message += " (dominance and counting rule out the others unless the game is degenerate)"
     if not found:
         x = [own[-1].numpy() for own in logit_path(game).profiles]

@@ -103,7 +103,9 @@ def draw_square(axes: Axes, u: Any, profiles: Rows, players: Sequence[str], acti
     p, q = np.meshgrid(grid, grid)
     gain_first = _advantage(u[0], q)
     gain_second = _advantage(u[1].T, p)
-    axes.quiver(p, q, p * (1 - p) * gain_first, q * (1 - q) * gain_second, color="#c9cdd3", width=0.004, pivot="mid")
+    if np.abs(gain_first).max() + np.abs(gain_second).max() > 0:
+        moves = p * (1 - p) * gain_first, q * (1 - q) * gain_second
+        axes.quiver(p, q, *moves, color="#c9cdd3", width=0.004, pivot="mid")
     line = np.linspace(0, 1, 2001)
     for gain, label, colour, flip in (
         (_advantage(u[0], line), f"best responses of {players[0]}", COLOURS[0], True),
@@ -125,7 +127,8 @@ def draw_square(axes: Axes, u: Any, profiles: Rows, players: Sequence[str], acti
         ylabel=f"{players[1]} plays {actions[1][0]}",
     )
     axes.set_title("Equilibria, and where replicators go")
-    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    if axes.get_lines()[: -len(profiles) or None]:
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
 
 
 def _advantage(own: Any, other: Any) -> Any:
@@ -174,6 +177,13 @@ def draw_ends(axes: Axes, policies: Rows, players: Sequence[str], actions: Seque
         axes.plot(policies[0][:, 0], policies[1][:, 0], "o", ms=5, alpha=0.35, mew=0, color=COLOURS[0], clip_on=False)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set(xlabel=f"{players[0]} plays {actions[0][0]}", ylabel=f"{players[1]} plays {actions[1][0]}")
+        ends = np.stack([policies[0][:, 0], policies[1][:, 0]], -1)
+        for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            share = float((np.abs(ends - corner).max(-1) < 0.05).mean())
+            if share > 0 and len(ends) > 1:  # many runs in one place look like one
+                x, y = (0.04 if c == 0 else 0.96 for c in corner)
+                sides = {"ha": "left" if corner[0] == 0 else "right", "va": "bottom" if corner[1] == 0 else "top"}
+                axes.text(x, y, f"{share:.3g} of them", fontsize=8, color=INK, **sides)
         return
     if counts[0] == 3 and len(counts) <= 2:
         draw_triangle(axes, policies[0], actions[0], small=policies[0].shape[0] > 1)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from gamesim.errors import InvalidInput, refuse
 from gamesim.figures.normal_form import draw_ends
-from gamesim.figures.style import COLOURS, FLOOR, INK, STYLE, WORDS, bar, names_or_numbers
+from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, STYLE, WORDS, bar, names_or_numbers
 from gamesim.files import read_json
 from gamesim.loop import Result
 from gamesim.records import read_trace
@@ -116,25 +116,37 @@ def _play(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]] | None:
 
 
 def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) -> None:
-    """Median over seeds and the interquartile band, on a log scale; several metrics only for a single run."""
+    """Median over seeds and the interquartile band; several metrics only for a single run.
+
+    What falls is drawn on a log scale. Where a trace has a regret, that is what is drawn unless a metric is named.
+    """
+    words = WORDS | GROWING
+    known = list(lines[0].trace.metrics)
+    adding = metric in GROWING or (metric is None and any(name in GROWING for name in known))
     for line in lines:
         metrics = line.trace.metrics
         if metric is not None and metric not in metrics:
             raise refuse("metric", metric, f"one of {', '.join(metrics)}")
-        shown = [metric] if metric else [m for m in WORDS if m in metrics][: 3 if len(lines) == 1 else 1]
-        for name in shown:
-            values = np.stack([v.reshape(-1).numpy() for v in metrics[name]]).clip(FLOOR)
+        among = [m for m in (GROWING if adding else WORDS) if m in metrics]
+        for name in [metric] if metric else among[: 3 if len(lines) == 1 else 1]:
+            values = np.stack([v.reshape(-1).numpy() for v in metrics[name]])
             values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
-            low, middle, high = np.percentile(values, (25, 50, 75), axis=1)
-            label = WORDS.get(name, name) if len(lines) == 1 else line.name
+            low, middle, high = np.percentile(values if adding else values.clip(FLOOR), (25, 50, 75), axis=1)
+            label = words.get(name, name) if len(lines) == 1 else line.name
             (drawn,) = axes.plot(line.trace.iterations, middle, label=label, lw=1.8)
             if values.shape[1] > 1:
                 axes.fill_between(line.trace.iterations, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
-    axes.set_yscale("log")
+    if not adding:
+        axes.set_yscale("log")
+    steps = np.diff(lines[0].trace.iterations)
+    if len(steps) > 2 and steps[-2] > 5 * steps[0]:  # measured at log-spaced iterations
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xlim(left=0)
     axes.set_xlabel("iteration")
-    axes.set_title(
-        "Distance from equilibrium" if len(lines) == 1 else WORDS.get(metric or "exploitability", str(metric))
-    )
+    distance = "Distance from equilibrium" if "exploitability" in known else "Distance from the solution"
+    single = "Regret" if adding else distance
+    shown = metric or ("regret" if adding else next((m for m in WORDS if m in known), known[0]))
+    axes.set_title(single if len(lines) == 1 else words.get(shown, shown))
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)
     axes.legend(fontsize=8)
 

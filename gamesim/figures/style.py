@@ -28,9 +28,11 @@ WORDS = {
     "regularized_exploitability": "regularized exploitability",
     "distance": "distance to equilibrium",
     "residual": "residual",
-    "regret": "regret",
     "gap": "gap to the best direction",
 }
+"""Metrics that fall to 0, and are drawn on a log scale."""
+GROWING = {"regret": "regret so far"}
+"""Metrics that add up."""
 FLOOR = 1e-17  # what is drawn where a measure is exactly zero
 
 
