@@ -71,6 +71,15 @@ def test_words_and_a_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path)
         assert words in said
 
 
+def test_the_logit_path_leads_to_an_equilibrium(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "equilibria", BATTLE, "--logit")["logit"]
+    np.testing.assert_allclose(found["profiles"][0], np.full((2, 2), 0.5))  # type: ignore[index]
+    assert found["max_regret"][-1] < 1e-4  # type: ignore[index]
+    assert len(found["precision"]) == len(found["profiles"]) <= 50  # type: ignore[index]
+    assert main(["equilibria", BATTLE, "--logit"]) == 0
+    assert "logit        leads to (" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("suffix", [".nfg", ".gam"])
 def test_a_file_is_run_and_read_like_any_game(
     suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

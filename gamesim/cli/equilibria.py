@@ -22,9 +22,14 @@ SHOWN = 24
 @click.option(
     "--figure", type=click.Path(path_type=Path), help="Draw a small game and its equilibria here (.png, .pdf, .svg)."
 )
+@click.option(
+    "--logit", is_flag=True, help="Follow the logit quantal response equilibria, too, to the one they lead to."
+)
 @THREADS
 @JSON
-def equilibria(game: str, game_options: tuple[str, ...], figure: Path | None, threads: int, as_json: bool) -> None:
+def equilibria(
+    game: str, game_options: tuple[str, ...], figure: Path | None, logit: bool, threads: int, as_json: bool
+) -> None:
     """All that is known of a game's equilibria: pure ones and their strictness, mixed ones, the value, correlated ones.
 
     Of two players all extreme equilibria are listed, in exact arithmetic; of more players what a search finds. Indices
@@ -50,9 +55,20 @@ def equilibria(game: str, game_options: tuple[str, ...], figure: Path | None, th
         from gamesim.figures import draw_game, save_as
 
         drawn = save_as(draw_game(played, found), figure)
+    path = None
+    if logit:
+        from gamesim.equilibria.listing import payoffs_of
+        from gamesim.equilibria.quantal import logit_path
+
+        path = logit_path(payoffs_of(played)[0])
     if as_json:
-        return print_json(found.plain() | {"game": game, "figures": [str(drawn)] if drawn else []})
+        more = {} if path is None else {"logit": path.plain()}
+        return print_json(found.plain() | more | {"game": game, "figures": [str(drawn)] if drawn else []})
     _print_listing(game, found)
+    if path is not None:
+        profile, regret = path.limit
+        shown = "; ".join(" ".join(_short(float(p)) for p in x) for x in profile)
+        click.echo(f"logit        leads to ({shown}) with a regret of {regret:.2g}: {path.message}")
     if drawn:
         click.echo(f"figure  {drawn}")
 

@@ -164,6 +164,6 @@ def _describe(subsets: Subsets | None, count: int) -> str:
         return f"{start}; there are no others"
     continua = sum(len(subset) > 1 for subset in subsets)
     return (
-        f"{start}; the others are, player by player, convex combinations of those in one of the {len(subsets)} maximal "
-        f"Nash subsets, {continua} of which are continua"
+        f"{start}; each other one is, player by player, a convex combination within a maximal Nash subset, of which "
+        f"there are {len(subsets)}, continua among them {continua}"
     )

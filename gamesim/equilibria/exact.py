@@ -30,11 +30,7 @@ Payoffs = Tensor | Floats | list[Any]
 
 def payoff_array(payoffs: Payoffs, field: str = "payoffs") -> Floats:
     """u[player, a1, ..., an] in float64, checked: as many dimensions of actions as players, none empty, all finite."""
-    raw = payoffs.detach().cpu().double().numpy() if isinstance(payoffs, Tensor) else payoffs
-    try:
-        u = np.asarray(raw, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise refuse(field, type(payoffs).__name__, "a tensor, an array or nested lists of numbers") from None
+    u = _floats(payoffs, field)
     if u.ndim < 2 or u.shape[0] != u.ndim - 1:
         raise refuse(field, f"shape {list(u.shape)}", "one game, [player, a1, ..., an] with n players")
     if u.size == 0:
@@ -44,15 +40,20 @@ def payoff_array(payoffs: Payoffs, field: str = "payoffs") -> Floats:
 
 def bimatrix_array(first: Payoffs, second: Payoffs) -> Floats:
     """u[2, a1, a2] from the two matrices A[a1, a2] and B[a1, a2], checked."""
-    a, b = (
-        np.asarray(m.detach().cpu().double().numpy() if isinstance(m, Tensor) else m, dtype=np.float64)
-        for m in (first, second)
-    )
+    a, b = _floats(first, "A"), _floats(second, "B")
     if a.ndim != 2 or a.size == 0:
         raise refuse("A", f"shape {list(a.shape)}", "a matrix [a1, a2] with at least one action for each player")
     if a.shape != b.shape:
         raise refuse("B", f"shape {list(b.shape)}", f"the shape of A, {list(a.shape)}")
     return np.stack([_finite(a, "A"), _finite(b, "B")])
+
+
+def _floats(values: Payoffs, field: str) -> Floats:
+    raw = values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values
+    try:
+        return np.asarray(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise refuse(field, type(values).__name__, "a tensor, an array or nested lists of numbers") from None
 
 
 def _finite(u: Floats, field: str) -> Floats:

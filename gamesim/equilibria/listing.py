@@ -141,6 +141,9 @@ def _value(u: Floats) -> float | None:
 
 
 def _welfare(u: Floats) -> tuple[tuple[float, float] | None, str]:
+    total = u.sum(0)
+    if np.ptp(total) == 0:  # whatever is played
+        return (float(total.flat[0]), float(total.flat[0])), ""
     constraints = sum(n * (n - 1) for n in u.shape[1:]) * math.prod(u.shape[1:]) / max(u.shape[1:])
     if constraints > CORRELATED:
         return None, "the game is too large for its correlated equilibria"

@@ -112,17 +112,28 @@ def payoff_slopes(u: Tensor, policy: Sequence[Tensor]) -> list[list[Tensor]]:
     n, batch = len(policy), len(policy[0])
     found = []
     for i in range(n):
-        row = []
-        for j in range(n):
-            if i == j:
-                row.append(u.new_zeros(batch, u.shape[i + 1], u.shape[i + 1]))
-                continue
-            value, letters = u[i].expand(batch, *u.shape[1:]), list(range(n))
-            for k in reversed(range(n)):
-                if k not in (i, j):
-                    kept = [letter for letter in letters if letter != k]
-                    value = torch.einsum(value, [n, *letters], policy[k], [n, k], [n, *kept])
-                    letters = kept
-            row.append(value if i < j else value.transpose(1, 2))
-        found.append(row)
+        row = (
+            {}
+            if n == 1
+            else _against(u[i].expand(batch, *u.shape[1:]), list(range(n)), i, [j for j in range(n) if j != i], policy)
+        )
+        row[i] = u.new_zeros(batch, u.shape[i + 1], u.shape[i + 1])
+        found.append([row[j] for j in range(n)])
+    return found
+
+
+def _against(
+    value: Tensor, letters: list[int], own: int, others: list[int], policy: Sequence[Tensor]
+) -> dict[int, Tensor]:
+    """For each j of the others what is left, [b, a_own, a_j], when the rest have played; halves share their work."""
+    if len(others) == 1:
+        (j,) = others
+        return {j: value if own < j else value.transpose(1, 2)}
+    found, n = {}, len(policy)
+    for kept in (others[: len(others) // 2], others[len(others) // 2 :]):
+        part, left = value, letters
+        for k in reversed([k for k in others if k not in kept]):
+            rest = [letter for letter in left if letter != k]
+            part, left = torch.einsum(part, [n, *left], policy[k], [n, k], [n, *rest]), rest
+        found.update(_against(part, left, own, kept, policy))
     return found

@@ -12,6 +12,7 @@ and Palfrey, Games and Economic Behavior 10 (1995); Turocy, Games and Economic B
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ REACH = 1e6
 """Precision at which the branch ends where no other is asked for, for payoffs with a range of 1."""
 NEWTON = 1e-12
 """Residual of F up to which Newton's method has converged, relative to 1 + lam."""
+BEND = 0.1
+"""Distance of the curve from its tangent, relative to the step, and loss of the tangents' cosine, at most."""
+CROSSING = 1e-5
+"""Length of a step from which a change of orientation is taken for a crossing of branches."""
 STEPS = 10_000
 """Steps along the branch, at most."""
 
@@ -49,6 +54,18 @@ class LogitPath:
     def limit(self) -> tuple[Policy, float]:
         """The last profile, close to one Nash equilibrium, and its largest regret."""
         return tuple(x[-1] for x in self.profiles), float(self.regrets[-1].max())
+
+    def plain(self, at_most: int = 50) -> dict[str, Any]:
+        """Plain data for JSON, at so many of the points at most."""
+        some = torch.linspace(0, len(self.lam) - 1, min(len(self.lam), at_most)).round().long()
+        rows = [x[some].tolist() for x in self.profiles]
+        return {
+            "precision": self.lam[some].tolist(),
+            "profiles": [list(point) for point in zip(*rows, strict=True)],
+            "max_regret": self.regrets[some].amax(-1).tolist(),
+            "turns": self.turns,
+            "message": self.message,
+        }
 
 
 def logit_path(payoffs: Payoffs, lams: Sequence[float] | None = None) -> LogitPath:
@@ -113,12 +130,12 @@ class _Branch:
         jacobian = torch.cat([torch.cat(rows) + torch.eye(len(z) - 1, dtype=self.u.dtype), torch.cat(last)[:, None]], 1)
         return z[:-1] - torch.cat(log_answers).numpy(), jacobian.numpy()
 
-    def tangent(self, z: Floats, along: Floats) -> Floats:
-        """The unit vector in the kernel of the Jacobian that agrees with `along`."""
+    def tangent(self, z: Floats, along: Floats) -> tuple[Floats, float]:
+        """The unit vector in the kernel of the Jacobian that agrees with `along`, and the orientation of the curve."""
         _, jacobian = self.residual(z)
-        system = np.vstack([jacobian, along])
-        found: Floats = np.linalg.lstsq(system, np.eye(len(z))[-1], rcond=None)[0]
-        return found / np.linalg.norm(found)
+        found: Floats = np.linalg.lstsq(np.vstack([jacobian, along]), np.eye(len(z))[-1], rcond=None)[0]
+        found = found / max(float(np.linalg.norm(found)), 1e-300)
+        return found, float(np.linalg.slogdet(np.vstack([jacobian, found]))[0])
 
     def correct(self, z: Floats, along: Floats, most: int = 8) -> tuple[Floats, int] | None:
         """Newton's method in the plane through z orthogonal to `along`: the point and the steps it took, or None."""
@@ -137,24 +154,24 @@ class _Branch:
 def _walk(branch: _Branch, end: float) -> tuple[list[Floats], int, str]:
     """Points from lam = 0 to lam >= end."""
     z = branch.start()
-    tangent = branch.tangent(z, np.eye(len(z))[-1])
+    tangent, orientation = branch.tangent(z, np.eye(len(z))[-1])
     points, length, turns = [z], 0.1, 0
     for _ in range(STEPS):
         if z[-1] >= end:
             return points, turns, f"followed to lam = {end:.3g} of payoffs with a range of 1"
         found = branch.correct(z + length * tangent, tangent)
-        if found is None or np.abs(found[0] - z - length * tangent).max() > 0.1 * length + 1e-6:
-            length /= 2  # the curve bends more than the step allows, or another branch is near
-            if length < 1e-10:
-                return points, turns, "stopped: the branch bends more than steps of 1e-10 can follow"
-            continue
-        new, effort = found
-        ahead = branch.tangent(new, tangent)
-        if ahead @ tangent < 0.5:
+        near = found is not None and np.linalg.norm(found[0] - z - length * tangent) <= BEND * length
+        new, effort = found if found is not None and near else (z, 0)
+        ahead, sign = branch.tangent(new, tangent) if near else (tangent, orientation)
+        # a curve keeps its orientation, so a change means that the step jumped to another stretch of it; only where
+        # branches cross does it change however short the step
+        if not near or ahead @ tangent < 1 - BEND or (sign != orientation and length > CROSSING):
             length /= 2
+            if length < 1e-12:
+                return points, turns, "stopped: the branch bends more than steps of 1e-12 can follow"
             continue
         turns += int(ahead[-1] * tangent[-1] < 0)
-        z, tangent = new, ahead
+        z, tangent, orientation = new, ahead, sign
         points.append(z)
         length *= 2.0 if effort <= 3 else 0.7 if effort > 5 else 1.0
     return points, turns, f"stopped after {STEPS:,} steps"

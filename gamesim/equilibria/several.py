@@ -20,11 +20,11 @@ from gamesim.equilibria.exact import Floats, Payoffs, Rational, payoff_array
 from gamesim.equilibria.profiles import Equilibria, Equilibrium, judge_floats
 from gamesim.equilibria.pure import pure_equilibria
 from gamesim.equilibria.quantal import logit_path
-from gamesim.equilibria.systems import possible_supports, solve_supports
+from gamesim.equilibria.systems import polish, possible_supports, solve_supports
 
 CANDIDATES = 10_000
 """Supports that are looked at, at most, from small to large."""
-WORK = 10**9
+WORK = 3 * 10**8
 """Numbers that one Newton step of all systems takes, at most: players^2 profiles + (actions + players)^3 for each."""
 
 
@@ -51,19 +51,24 @@ def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts:
     supports = list(possible_supports(scaled, CANDIDATES))
     tried = supports[: int(WORK / starts / (u.ndim * scaled.size + (sum(scaled.shape[1:]) + len(u)) ** 3))]
     pure = [_exact(u, e.profile, rational) for e in pure_equilibria(u, rational)]
-    mixed, degenerate = solve_supports(torch.from_numpy(scaled), tried, starts, seed)
-    if (len(mixed) + len(pure)) % 2 == 0 and not degenerate:
-        mixed, degenerate = solve_supports(torch.from_numpy(scaled), tried, 8 * starts, seed + 1, mixed)
-    found = pure + [judge_floats(u, _everywhere(x, kept, u.shape[1:])) for x in mixed]
+    dense = torch.from_numpy(scaled)
+    every = len(tried) == len(supports) and total <= CANDIDATES
+    mixed, degenerate = solve_supports(dense, tried, starts, seed)
+    if (len(mixed) + len(pure)) % 2 == 0 and every and not degenerate:
+        mixed, degenerate = solve_supports(dense, tried, 8 * starts, seed + 1, mixed)
+    approximate: list[list[Floats]] = []
+    if not mixed and not pure:
+        end = logit_path(scaled).limit[0]
+        exact = polish(dense, end)
+        mixed, approximate = ([exact], []) if exact else ([], [[x.numpy() for x in end]])
+    found = pure + [judge_floats(u, _everywhere(x, kept, u.shape[1:])) for x in mixed + approximate]
     message = (
         f"pure equilibria are all there are; mixed ones were looked for numerically on {len(tried):,} of {total:,} "
         f"supports, {starts} starts each"
     )
-    if len(tried) == len(supports) and total <= CANDIDATES:
+    if every:
         message += " (dominance and counting rule out the others unless the game is degenerate)"
-    if not found:
-        x = [own[-1].numpy() for own in logit_path(game).profiles]
-        found = [judge_floats(u, _everywhere(x, kept, u.shape[1:]))]
+    if approximate:
         message += "; none was found: listed is the end of the logit path, close to one"
     elif len(found) % 2 == 0 and not degenerate:
         message += "; a regular game has an odd number, so one is missing or the game is degenerate"

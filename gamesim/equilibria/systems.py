@@ -31,6 +31,8 @@ APART = 1e-6
 """Largest difference of two profiles that count as one."""
 FLAT = 1e-6
 """Smallest singular value of the derivatives from which a root counts as isolated."""
+RARE = 1e-3
+"""Probability up to which an action near an equilibrium is taken to be outside its support."""
 NUMBERS = 2**22
 """Numbers in the largest tensor of one batch."""
 
@@ -90,6 +92,13 @@ def solve_supports(
                 found.append(profile)
                 continua.update([] if alone else [part[k]])
     return [profile for profile in found if max(len(np.flatnonzero(p)) for p in profile) > 1], bool(continua)
+
+
+def polish(u: Tensor, x: Sequence[Tensor]) -> list[Floats] | None:
+    """The equilibrium that Newton's method reaches from x_i[a] on its support, or None."""
+    start = torch.cat(list(x))[None]
+    found, _, _ = _newton(u, start, start > RARE, torch.zeros(1, dtype=torch.long))
+    return [own.numpy() for own in found[0].split(list(u.shape[1:]))] if len(found) else None
 
 
 def _newton(u: Tensor, x: Tensor, inside: Tensor, place: Tensor) -> tuple[Tensor, Tensor, Tensor]:
