@@ -13,7 +13,7 @@ from torch import Tensor
 from gamesim.feedback.oracle import Exact, Feedback
 from gamesim.feedback.play import Bandit, Realised
 from gamesim.games import DenseGame, Policy
-from gamesim.kernels import allowed, learning
+from gamesim.kernels import learning, wanted
 from gamesim.randomness import Stream
 from gamesim.regularizers import Entropic, Euclidean, LogBarrier, Regularizer, Tsallis
 from gamesim.schedules import Schedule
@@ -25,7 +25,6 @@ REGULARIZERS: dict[type, str] = {
     Tsallis: "tsallis",
     LogBarrier: "log-barrier",
 }
-PLAYERS = 4  # in one block of random words
 AT_ONCE = 2 * 10**7
 """Lanes times steps of a leap, so that signals and progress are heard."""
 
@@ -79,9 +78,8 @@ def leap(
 
 def _serves(game: Any, scores: Policy, regularizer: Regularizer, feedback: Feedback) -> bool:
     return (
-        allowed()
+        wanted()
         and isinstance(game, DenseGame)
-        and len(scores) <= PLAYERS
         and type(feedback) in FEEDBACKS
         and type(regularizer) in REGULARIZERS
         and game.payoffs.dtype == scores[0].dtype

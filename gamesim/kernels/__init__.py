@@ -19,7 +19,12 @@ _numba = find_spec("numba") is not None
 
 def allowed() -> bool:
     """Whether fused kernels may be chosen here."""
-    return _allowed.get() and _numba and not torch.compiler.is_compiling()
+    return wanted() and _numba
+
+
+def wanted() -> bool:
+    """Whether fast paths may be chosen at all, compiled or, where numba is missing, in batched numpy."""
+    return _allowed.get() and not torch.compiler.is_compiling()
 
 
 @contextmanager
