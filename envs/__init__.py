@@ -105,6 +105,17 @@ TABLE = {
         "random, and iterated strict dominance leaves one profile",
     ),
     "matrix/cyclic": ("gamesim.envs.matrix.constructed:Cyclic", "random, best replies go round: no pure equilibrium"),
+    "matrix/polymatrix": (
+        "gamesim.envs.matrix.many:RandomPolymatrix",
+        "many players, each in two-player games with neighbours",
+    ),
+    "matrix/congestion": (
+        "gamesim.envs.matrix.many:ParallelLinks",
+        "many players choose links that slow down under load",
+    ),
+    "matrix/braess": ("gamesim.envs.matrix.many:Braess", "a new road makes everybody slower"),
+    "matrix/symmetric": ("gamesim.envs.matrix.many:RandomSymmetric", "many anonymous players, random payoffs"),
+    "matrix/el-farol": ("gamesim.envs.matrix.many:ElFarol", "a bar that is fun unless too many come"),
     "matrix/file": ("gamesim.envs.matrix.file:FileGame", "a .nfg, .gam or .efg file: -g file=PATH, or the path itself"),
     "bandits/bernoulli": ("gamesim.envs.bandits.bernoulli:Bernoulli", "arms that pay 1 or nothing"),
     "bandits/speculative-decoding": (

@@ -273,7 +273,7 @@ def _convert_float(value: Any, name: str, wanted: str = "a finite number") -> fl
         if isinstance(value, bool):
             raise TypeError
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of a complex tensor
         raise refuse(name, value, wanted) from None
     if not math.isfinite(number):
         raise refuse(name, value, wanted)

@@ -15,6 +15,7 @@ SMALL: dict[str, dict[str, Any]] = {"graphon": {"positions": 3, "horizon": 3}, "
 NEEDED = {
     "graphon/fitted": {"data": str(HERE / "agents.csv")},
     "bandits/acceptance-log": {"data": str(HERE / "acceptance.csv")},
+    "matrix/el-farol": {"player_count": 6},
     "matrix/file": {"file": str(HERE / "games" / "battle.nfg")},
 }
 

@@ -1,5 +1,6 @@
 """What there is: list, describe, doctor."""
 
+import inspect
 import sys
 from typing import Any
 
@@ -47,7 +48,8 @@ def describe(name: str, as_json: bool) -> None:
 
     kind, found = _find_any(name)
     rows = parameters_of(found)
-    text = (sys.modules[found.__module__].__doc__ or found.__doc__ or "").strip()
+    about = sys.modules[found.__module__].__doc__, found.__doc__
+    text = "\n\n".join(inspect.cleandoc(part) for part in about if part and not part.startswith(f"{found.__name__}("))
     summary = catalog.entries(kind).get(name, ("", text.partition("\n")[0]))[1]
     if as_json:
         data = [{"name": p.name, "type": p.type, "default": p.default, "help": p.help} for p in rows]

@@ -78,7 +78,7 @@ class NormalFormGame(ABC):
     def play(self, actions: Tensor, generator: Stream | None = None) -> Tensor:
         """What the choices pay, u_i(a)[..., player]; actions[..., player] are whole numbers."""
         answers = self.answers(actions, generator)
-        own = [q.gather(-1, actions[..., i : i + 1]) for i, q in enumerate(answers)]
+        own = [q.gather(-1, actions[..., i : i + 1].expand(*q.shape[:-1], 1)) for i, q in enumerate(answers)]
         return torch.cat(own, -1)
 
     def chosen(self, actions: Tensor) -> Policy:
