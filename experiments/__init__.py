@@ -10,6 +10,14 @@ TABLE = {
         "gamesim.experiments.banditspec_regret:BanditspecRegret",
         "regret in rounds of UCBSpec, EXP3Spec, Hedge and chance in speculative decoding",
     ),
+    "ftrl-rates": (
+        "gamesim.experiments.ftrl_rates:FTRLRates",
+        "rates of FTRL at strict equilibria: geometric, finite, S^-2, 1/S, whatever the feedback",
+    ),
+    "ftrl-strict-stability": (
+        "gamesim.experiments.ftrl_strict_stability:FTRLStrictStability",
+        "an equilibrium is stable and attracting under FTRL exactly if it is strict",
+    ),
     "graphon-finite-population": (
         "gamesim.experiments.graphon_finite_population:GraphonFinitePopulation",
         "an equilibrium of the continuum among N agents: value gap and gain of a deviation, dense and sparse",
@@ -41,6 +49,10 @@ TABLE = {
     "graphon-unknown": (
         "gamesim.experiments.graphon_unknown:GraphonUnknown",
         "the equilibrium of a game learned from sampled agents, against constant graphons",
+    ),
+    "last-iterate": (
+        "gamesim.experiments.last_iterate:LastIterate",
+        "zero-sum games: plain FTRL against optimistic and extra-gradient, last iterates and averages, with errors",
     ),
     "sparse-bandit-regret": (
         "gamesim.experiments.sparse_bandit_regret:SparseBanditRegret",

@@ -13,6 +13,17 @@ OTHERWISE = {
         "known-grid-agents-fall": "undecided",
         "unknown-episodes-fall": "undecided",  # ranks do not come nearer to positions with more episodes
     },
+    "ftrl-strict-stability": {
+        "weak-noisy": "undecided",  # a hundred runs are few
+        "weak-bandit": "undecided",  # exploration favours the weakly dominating action: some euclidean runs end there
+    },
+    "last-iterate": {
+        "random-optimistic": "undecided",  # rates of random games, fitted over short runs
+        "random-extra-gradient": "undecided",
+        "pennies-average": "undecided",  # slopes of exploitability against T end at -0.48 to -0.50
+        "hands-average": "undecided",
+        "random-average": "undecided",
+    },
 }
 """What does not hold at the quick scale, and is reported so."""
 

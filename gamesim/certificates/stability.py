@@ -37,7 +37,7 @@ from gamesim.feedback import Bandit, Feedback
 from gamesim.games import DenseGame, NormalFormGame, Policy
 from gamesim.games.game import require_policy
 from gamesim.loop import solve
-from gamesim.parameters import Bounds, Count, Natural, build, convert
+from gamesim.parameters import Bounds, Natural, build, convert
 from gamesim.randomness import Stream
 from gamesim.regularizers import Regularizer
 from gamesim.watching import Watched, distance
@@ -46,6 +46,7 @@ STEP = 0.3
 """Of a learner unless it is said, in units of the payoffs and of what moves a probability of the radius."""
 Radius = Annotated[float, Bounds("a distance above 0 and at most 1", 0, 1, low_open=True)]
 Share = Annotated[float, Bounds("a probability between 0 and 1", 0, 1, low_open=True, high_open=True)]
+Runs = Annotated[int, Bounds("a whole number from 1 to 1,000,000", 1, 10**6)]
 NASH = 1e-6
 """Regret relative to the range of payoffs up to which a profile counts as an equilibrium."""
 ROUNDING = 1e-12
@@ -191,8 +192,11 @@ def certify_equilibrium(
     if closeness > radius:
         raise refuse("closeness", closeness, f"at most the radius at which runs begin, {radius:g}")
     level, confidence = convert(level, Share, "level"), convert(confidence, Share, "confidence")
-    runs, iterations = convert(runs, Count, "runs"), convert(iterations, Natural, "iterations")
+    runs, iterations = convert(runs, Runs, "runs"), convert(iterations, Natural, "iterations")
+    seed = convert(seed, Natural, "seed")
     solver = learner(game, radius) if solver is None else solver
+    if isinstance(solver, type) or not callable(getattr(solver, "step", None)):
+        raise refuse("solver", solver, "a solver such as learner(game) or gs.make_solver('ftrl')")
     x = policy_of(game, profile)
     pure, regret = pure_profile(x), float(game.regrets(x).max())
     margin = _margin(game, x, pure)
@@ -203,10 +207,11 @@ def certify_equilibrium(
     result = solve(
         game, Watched(solver, x), iterations=iterations, every=max(iterations, 1), seeds=runs, seed=seed, start=starts
     )
-    near = result.state.farthest <= within
+    finite = torch.stack([p.isfinite().all(-1) for p in result.policy]).all(0)
+    near = finite & (result.state.farthest <= within)
     back = near & (distance(result.policy, x) <= closeness)
     cautions = list(getattr(solver, "cautions", lambda game: ())(game))
-    lost = int((~torch.stack([p.isfinite().all(-1) for p in result.policy]).all(0)).sum())
+    lost = int((~finite).sum())
     if lost:
         cautions.append(f"runs: {lost} of {runs} are no longer finite and count as gone; smaller steps may keep them")
     return Stability(
@@ -216,7 +221,7 @@ def certify_equilibrium(
     )  # fmt: skip
 
 
-def learner(game: NormalFormGame, radius: float = 0.1, **parameters: Any) -> Any:
+def learner(game: NormalFormGame, radius: float = 0.1, /, **parameters: Any) -> Any:
     """FTRL under bandit feedback, inside the conditions of the theorem.
 
     Steps are in units of the payoffs, and of the scores that it takes to move a probability of the radius by itself:
@@ -327,7 +332,7 @@ def _margin(game: NormalFormGame, x: Policy, pure: tuple[int, ...] | None) -> Fr
         return Fraction(0)
     rational = getattr(game, "rational", None)
     if rational is None:
-        found = strictness(game.values(x), pure)
+        found = float(strictness(game.values(x), pure))
         return 0.0 if abs(found) <= ROUNDING * span(game) else found
     rows = [
         [rational(i, (*pure[:i], a, *pure[i + 1 :])) for a in range(count)]

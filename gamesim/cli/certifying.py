@@ -79,13 +79,17 @@ def _certify_equilibria(game: str, played: Any, given: dict[str, Any], seed: int
     from gamesim.making import make_solver
 
     name, typed = given.pop("solver", "ftrl"), pairs("-s", given.pop("solver_options", ()))
-    solver = learner(played, **typed) if name == "ftrl" else make_solver(name, **typed)
+    solver = learner(played, given.get("radius", 0.1), **typed) if name == "ftrl" else make_solver(name, **typed)
     profiles = profiles_named(played, given.pop("equilibrium", "all"))
     found = []
     for profile in profiles:
         found.append(certify_equilibrium(played, profile, solver, seed=seed, **given))
         if not as_json:
             _print_stability(played, found[-1])
+    cautions = dict.fromkeys(words for each in found for words in each.cautions)
+    if not as_json:
+        for words in cautions:
+            click.echo(f"caution: {words}", err=True)
     if as_json:
         return print_json({"game": game, "solver": str(solver), "equilibria": [each.plain() for each in found]})
 
@@ -96,7 +100,8 @@ def _print_stability(game: Any, found: Any) -> None:
     else:
         shown = ", ".join(game.actions[i][a] for i, a in enumerate(found.pure))
     kind = f"strict, margin {float(found.margin):.4g}" if found.strict else "not strict"
-    click.echo(f"({shown})  {kind}")
+    near = f"from {found.radius:g} away, within {found.within:g}, to {found.closeness:g}"
+    click.echo(f"({shown})  {kind}; {near}")
     for what, p in (("stays", found.stays), ("stays and converges", found.converges)):
         click.echo(f"  {what:<20} {p.value:.4f}  [{p.interval[0]:.4f}, {p.interval[1]:.4f}]")
     click.echo(f"  {found.verdict:<20} {found.reason}")

@@ -90,12 +90,14 @@ def require_rows(p: Tensor, name: str, tolerance: float = 1e-6) -> None:
     for bad, wanted in ((~p.isfinite(), "finite probabilities"), (p < 0, "probabilities of at least 0")):
         if bool(bad.any()):
             index = tuple(bad.nonzero()[0].tolist())
-            raise refuse(f"{name}{list(index)}", f"{float(p[index]):.6g}", wanted)
+            raise refuse(f"{name}{list(index) or ''}", f"{float(p[index]):.6g}", wanted)
     total = p.sum(-1)
     bad = (total - 1).abs() > tolerance
     if bool(bad.any()):
         index = tuple(bad.nonzero()[0].tolist())
-        raise refuse(f"{name}{list(index)}", f"a row that sums to {float(total[index]):.6g}", "rows that sum to one")
+        raise refuse(
+            f"{name}{list(index) or ''}", f"a row that sums to {float(total[index]):.6g}", "rows that sum to one"
+        )
 
 
 def probe(like: Policy) -> Policy:
