@@ -4,7 +4,7 @@
     RUN/trace.csv              tidy (iteration, seed, metric, value), appended as the run goes
     RUN/state.safetensors      the solver's state, and state.previous.safetensors the one before
     RUN/manifest.json          hashes of the states, threads, versions, processor
-    RUN/play.safetensors       the final policy and flow, for pictures (graphon games)
+    RUN/play.safetensors       the final policy and flow, for pictures (games with a picture)
     RUN/summary.json           what `gamesim run --json` prints
     RUN/figures/               drawn from the files above
     RUN/DONE                   written last: how the run ended
@@ -41,7 +41,7 @@ from gamesim.traces import Every, Snapshot, Trace, next_due
 
 HEADER = ("iteration", "seed", "metric", "value")
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
-SAME = ("game", "solver", "seeds", "seed", "every", "average", "threads", "fused")
+SAME = ("game", "solver", "seeds", "seed", "every", "start", "average", "threads", "fused")
 """The settings that a resumed run must share with the one that it continues."""
 
 
@@ -77,6 +77,7 @@ def settings(
     seeds: int | None = None,
     seed: int = 0,
     every: Every = 1,
+    start: str = "game",
     average: bool = False,
     ids: tuple[str, str] | None = None,
     given: tuple[dict[str, str], dict[str, str]] = ({}, {}),
@@ -88,7 +89,7 @@ def settings(
         home = f"{type(thing).__module__}:{type(thing).__qualname__}"
         parts[name] = {"id": id or home, "given": typed, "parameters": plain(thing)}
     parts["device"] = getattr(game, "device", "cpu")
-    asked = {"iterations": iterations, "seeds": seeds, "seed": seed, "every": every, "average": average}
+    asked = {"iterations": iterations, "seeds": seeds, "seed": seed, "every": every, "start": start, "average": average}
     return {**parts, **asked, "threads": torch.get_num_threads(), "fused": kernels.allowed(), **others}
 
 
@@ -137,7 +138,10 @@ class Record(Observer):
         if not isinstance(before, dict):
             raise refuse("out", str(self.folder), "the folder of a run to resume: its config.json is none of gamesim's")
         for key in SAME:
-            found = first_difference(key, _meant(before.get(key)), _meant(self.config.get(key)))
+            earlier = before.get(key, "game" if key == "start" else None)  # runs from before there was a choice
+            found = first_difference(
+                key, _meant(earlier), _meant(self.config.get(key, "game" if key == "start" else None))
+            )
             if found:
                 raise refuse("resume", found, "the settings that the run began with, or another folder")
         snapshot = load_snapshot(self.folder, self.config["every"])

@@ -2,21 +2,24 @@
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
 
-from gamesim.errors import refuse
+from gamesim.errors import Caution, refuse
 from gamesim.figures import draw, save
 from gamesim.files import to_json
 from gamesim.games import Policy
+from gamesim.games.game import require_policy
 from gamesim.kernels import fused as fused_kernels
-from gamesim.loop import Status, solve
+from gamesim.loop import Result, Status, solve
 from gamesim.parameters import build
 from gamesim.populations.behaviour import roam
 from gamesim.progress import Progress, announced
+from gamesim.randomness import Stream
 from gamesim.records import SAME, Record, settings
 from gamesim.signals import Interrupted, Signals
 from gamesim.traces import Every
@@ -36,7 +39,7 @@ class Outcome:
 def run_on_disk(
     classes: Two, ids: tuple[str, str], given: tuple[dict[str, str], dict[str, str]], *, iterations: int,
     tolerance: float | None, seeds: int, seed: int, every: Every, average: bool, device: str, fused: bool,
-    out: Path | None, resume: bool, show: bool, command: str,
+    start: str = "game", out: Path | None, resume: bool, show: bool, command: str,
 ) -> Outcome:  # fmt: skip
     """Solve and write the run; classes, ids and given parameters are pairs (game, solver)."""
     if device != "cpu":
@@ -48,7 +51,7 @@ def run_on_disk(
     with signals, fused_kernels(fused):
         config = settings(
             game, solver, ids=ids, given=given, iterations=iterations, tolerance=tolerance, seeds=seeds, seed=seed,
-            every=every, average=average, command=command,
+            every=every, start=start, average=average, command=command,
         )  # fmt: skip
         record = Record(out or Path("runs") / name_of(config), config, resume=resume)
         try:
@@ -59,8 +62,10 @@ def run_on_disk(
             result = solve(
                 game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
                 seed=seed, every=every, average=average, resume=record.snapshot,
+                start=None if start == "game" else random_start(game, seeds, seed),
                 observers=[record, signals, *([Progress()] if show else [])],
             )  # fmt: skip
+            _say_if_solved(result, start)
             figures = save(draw(record.folder), record.folder / "figures", "convergence")
             summary = record.finish(result)
         except BaseException as stop:
@@ -70,6 +75,24 @@ def run_on_disk(
             raise
     codes = {Status.INTERRUPTED: 128 + signals.caught, Status.DIVERGED: 1}
     return Outcome(codes.get(result.status, 0), summary, figures)
+
+
+def random_start(game: Any, seeds: int, seed: int) -> Policy:
+    """A policy for each seed whose rows are uniform on the simplex, drawn apart from what play draws."""
+    own = game.start()
+    require_policy(own, field="start")
+    stream = Stream(seed if seeds == 1 else [seed + i for i in range(seeds)], iteration=2**32 - 2)
+    batch = () if seeds == 1 else (seeds,)
+    spread = [-stream.uniform((*batch, *x.shape), x.dtype, x.device).log() for x in own]
+    return tuple(y / y.sum(-1, keepdim=True) for y in spread)
+
+
+def _say_if_solved(result: Result, start: str) -> None:
+    """A game whose own start is an equilibrium shows nothing of a solver."""
+    first = result.trace.metrics.get("exploitability", [])[:1]
+    if start == "game" and first and result.trace.iterations[0] == 0 and bool((first[0] == 0).all()):
+        words = "start: the game's own starting policy is an equilibrium, where solvers stay; try --start random"
+        warnings.warn(words, Caution, stacklevel=2)
 
 
 def name_of(config: dict[str, Any]) -> str:

@@ -673,3 +673,24 @@ def test_any_arguments_end_with_0_1_or_2_and_never_a_traceback(
 
     check()
     assert os.listdir("..") == ["inner"]  # nothing was written elsewhere
+
+
+def test_a_start_that_is_an_equilibrium_is_said_and_a_random_one_moves(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ["run", "matrix/matching-pennies", "fictitious-play", "--iterations", "20", "--json"]
+    assert cli.main([*command, "--out", str(tmp_path / "still")]) == 0
+    still = capsys.readouterr()
+    assert json.loads(still.out)["metrics"]["exploitability"] == {"first": 0, "last": 0, "best": 0}
+    assert "try --start random" in still.err
+    random = [*command, "--start", "random", "--seeds", "3"]
+    for name in ("one", "two"):
+        assert cli.main([*random, "--out", str(tmp_path / name)]) == 0
+        said = capsys.readouterr()
+        assert "--start" not in said.err
+        assert json.loads(said.out)["metrics"]["exploitability"]["first"] > 0.05
+    assert (tmp_path / "one" / "trace.csv").read_bytes() == (tmp_path / "two" / "trace.csv").read_bytes()
+    longer = [*random, "--iterations", "40", "--out", str(tmp_path / "one"), "--resume"]
+    assert cli.main(longer) == 0
+    assert cli.main([*command, "--seeds", "3", "--out", str(tmp_path / "one"), "--resume"]) == 2  # it began elsewhere
+    assert "start" in capsys.readouterr().err
