@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gamesim.populations import finite_gap, sample_agents, simulate
     from gamesim.records import Record
     from gamesim.schedules import Constant, Geometric, Power
-    from gamesim.testing import check_game, check_solver
+    from gamesim.testing import check_batch, check_game, check_solver
 
 _HOMES = {
     "make": "gamesim.making",
@@ -63,6 +63,7 @@ _HOMES = {
     "rearrangement_distance": "gamesim.estimation",
     "sample_agents": "gamesim.populations",
     "simulate": "gamesim.populations",
+    "check_batch": "gamesim.testing",
     "check_game": "gamesim.testing",
     "check_solver": "gamesim.testing",
 }

@@ -7,6 +7,9 @@ command line prints its text alone and exits with 2. Anything else that is raise
 import difflib
 from collections.abc import Iterable
 
+LISTED = 40
+"""Known names that an error lists, at most, where there are near ones."""
+
 
 class InvalidInput(ValueError):
     """A value that gamesim refuses: the message names the field, the value and what would be right."""
@@ -42,4 +45,5 @@ def unknown(field: str, name: str, known: Iterable[str]) -> InvalidInput:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return refuse(field, name, f"one of {', '.join(known)}{hint}" if known else "nothing: no name is known here")
+    shown = ", ".join(known) if len(known) <= LISTED or not near else f"{len(known)} names that `gamesim list` shows"
+    return refuse(field, name, f"one of {shown}{hint}" if known else "nothing: no name is known here")

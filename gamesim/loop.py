@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gamesim import catalog
 from gamesim.averaging import Averaged
 from gamesim.errors import Caution, InvalidInput, MissingExtra, refuse
 from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_iterate
@@ -177,6 +178,7 @@ def solve(
     batch = () if seeds is None else (_whole("seeds", seeds, 1, 10**6),)
     observers = list(observers)
     _require_fit(game, solver)
+    cautions = getattr(solver, "cautions", lambda game: ())
     if average:
         solver = Averaged(solver)
     own = game.start()
@@ -184,7 +186,7 @@ def solve(
     if callable(getattr(game, "validate", None)):
         game.validate()
 
-    for words in getattr(solver, "cautions", lambda game: ())(game):
+    for words in cautions(game):
         warnings.warn(words, Caution, stacklevel=2)
 
     solver, shape = _batched(solver, own[0], max(p.dim() for p in own))
@@ -249,7 +251,8 @@ def _placed(start: Policy, game: Any, own: Policy, batch: tuple[int, ...], inner
         front = tuple(x.shape[: x.dim() - y.dim()])
         if front not in ((), batch):
             what = f"{list(front)} in front of {list(y.shape)}"
-            raise refuse(f"start[{i}]", what, f"nothing or {list(batch)} in front: one for each seed")
+            wanted = f"nothing or {list(batch)} in front: one for each seed" if batch else "nothing there without seeds"
+            raise refuse(f"start[{i}]", what, wanted)
         found.append(x.to(y).reshape(*(front or (1,) * len(batch)), *(1,) * inner, *y.shape))
     return tuple(found)
 
@@ -314,14 +317,23 @@ def _require_fit(game: Any, solver: Any) -> None:
     if not callable(getattr(solver, "init", None)) or not callable(getattr(solver, "step", None)):
         raise refuse("solver", type(solver).__name__, "an object with init(game) and step(t, game, state, generator)")
     family = getattr(solver, "requires", Game)
-    if family is Game:
+    others = [] if isinstance(game, family) else _takers(game)
+    if family is Game and not others:
         require_game(game)
     elif not isinstance(game, family):
-        raise refuse(
-            "game",
-            type(game).__name__,
-            f"a {family.__name__}, which {type(solver).__name__} needs; ftrl and the mirror descents take any game",
-        )
+        needs = "game with exploitability(policy)" if family is Game else family.__name__
+        instead = f"for this game take {' or '.join(others)}" if others else "no solver of gamesim takes this game"
+        name = type(getattr(solver, "solver", solver)).__name__  # of what is watched or averaged, not of the watcher
+        raise refuse("game", type(game).__name__, f"a {needs}, which {name} needs; {instead}")
+    require = getattr(getattr(solver, "feedback", None), "require", None)
+    if callable(require):
+        require(game)
+
+
+def _takers(game: Any) -> list[str]:
+    """The built-in solvers that take a game, by name, with the parameters that they have by default."""
+    solvers = {name: catalog.find("solvers", name)() for name in catalog.table("solvers")}
+    return [name for name, solver in sorted(solvers.items()) if isinstance(game, getattr(solver, "requires", Game))]
 
 
 def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]]:
@@ -345,7 +357,13 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
     if not changed:
         return solver, ()
     replaced: Any = dataclasses.replace(solver, **changed)  # type: ignore[type-var]
-    return replaced, tuple(torch.broadcast_shapes(*shapes))
+    try:
+        return replaced, tuple(torch.broadcast_shapes(*shapes))
+    except RuntimeError:
+        found = ", ".join(f"{name} {list(shape)}" for name, shape in zip(changed, shapes, strict=True))
+        raise refuse(
+            type(solver).__name__, found, "batches of parameters that broadcast, as [3, 1] and [2] do"
+        ) from None
 
 
 def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:

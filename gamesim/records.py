@@ -262,7 +262,11 @@ def first_difference(name: str, before: Any, now: Any) -> str | None:
             if found:
                 return found
         return None
-    return None if before == now else f"{name} = {now!r} where the run has {before!r}"
+    if before == now:
+        return None
+    if name.endswith(".sha256"):
+        return f"{name.removesuffix('.sha256')}: a file that has changed since the run began"
+    return f"{name} = {now!r} where the run has {before!r}"
 
 
 def read_hashes(folder: Path) -> list[str]:

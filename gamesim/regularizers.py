@@ -153,18 +153,31 @@ def power_choice(scores: Tensor, q: float) -> Tensor:
     >>> power_choice(torch.tensor([0.0, 0.0, -1e300]).double(), 0.0).round(decimals=6)
     tensor([0.5000, 0.5000, 0.0000], dtype=torch.float64)
     """
-    y, exponent = centred(scores), -1 / (1 - q)
+    y, close = centred(scores), 4 * torch.finfo(scores.dtype).eps
     lam = torch.full_like(y[..., :1], 1 / (1 - q))
-    close = 4 * torch.finfo(y.dtype).eps
     for _ in range(NEWTON):
-        x = ((1 - q) * (lam - y)) ** exponent
-        f = simplex.total(x)[..., None] - 1
-        move = f / simplex.total(x ** (2 - q))[..., None]
-        lam = lam + move
-        if not bool((move > close * lam).any()):
+        x, slope = _power(y, lam, q)
+        move = (simplex.total(x)[..., None] - 1) / simplex.total(slope)[..., None]
+        far = move > close * lam
+        lam = torch.where(far, lam + move, lam)  # row by row: a row has the same bits whatever stands beside it
+        if not bool(far.any()):
             break
-    x = ((1 - q) * (lam - y)) ** exponent
+    x, _ = _power(y, lam, q)
     return x / simplex.total(x)[..., None]
+
+
+def _power(y: Tensor, lam: Tensor, q: float) -> tuple[Tensor, Tensor]:
+    """x_a and x_a^(2-q), without torch's pow: its rounding depends on where in memory a number stands."""
+    gap = (1 - q) * (lam - y)
+    if q == 0:
+        x = 1 / gap
+        return x, x * x
+    if q == 0.5:
+        root = 1 / gap
+        x = root * root
+        return x, x * root
+    x = torch.exp(torch.log(gap) * (-1 / (1 - q)))
+    return x, x / gap
 
 
 def regularizer_named(value: Any) -> Regularizer:

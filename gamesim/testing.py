@@ -11,6 +11,7 @@ import torch
 
 from gamesim.errors import InvalidInput
 from gamesim.games.game import (
+    Game,
     Policy,
     measure,
     probe,
@@ -28,6 +29,8 @@ from gamesim.states import rebuilt, tensors
 def check_game(game: Any) -> None:
     """A game whose policies, values and exploitability are what every solver relies on."""
     with _asserting(game):
+        if callable(getattr(game, "require", None)) and not isinstance(game, Game):
+            return _check_points(game)
         require_game(game)
         policy = game.start()
         require_policy(policy, field="start()")
@@ -35,6 +38,16 @@ def check_game(game: Any) -> None:
             game.validate()
         _check_feedback(game, policy)
         _check_exploitability(game, policy)
+
+
+def _check_points(game: Any) -> None:
+    """A family whose iterates are points: it takes its own start, and what it measures there is finite."""
+    start = game.start()
+    require_iterate(game, start, field="start()")
+    kept = [x.clone() for x in start]
+    for metric, value in game.metrics(start).items():
+        assert bool(value.isfinite().all()), f"{metric}: not finite at the start"
+    assert all(torch.equal(x, k) for x, k in zip(start, kept, strict=True)), "metrics() changed the point"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 import gamesim as gs
 from gamesim.cli import main
+from gamesim.envs.matrix.file import FileGame
 from gamesim.equilibria.listing import find_equilibria
 from gamesim.errors import InvalidInput
 from gamesim.games import MatrixGame
@@ -46,6 +47,21 @@ def test_the_value_is_player_ones_in_a_constant_sum_game() -> None:
     assert found["correlated"]["max_welfare"] == pytest.approx(10)
     assert found["pure"] == []
     assert "no pure equilibrium" in found["message"]
+
+
+def test_the_value_is_exact_and_given_where_sums_differ_in_their_last_digits_only(tmp_path: Path) -> None:
+    a = np.array([[0.1 + 0.2, 0.7], [0.9, 0.1]])
+    b = np.array([[-0.3, -0.7], [-0.9, -0.1]])
+    assert len(set((a + b).flat)) > 1
+    assert find_equilibria(MatrixGame.bimatrix(a, b)).value == pytest.approx(0.5, abs=1e-12)
+    assert find_equilibria(MatrixGame.bimatrix(a, np.where(b == -0.7, -0.7 + 1e-10, b))).value is None
+    thirds = tmp_path / "thirds.nfg"
+    thirds.write_text('NFG 1 R "" { "a" "b" } { 2 2 } 1/3 2/3 1 0 2/3 1/3 0 1')
+    assert find_equilibria(FileGame(str(thirds))).value == 0.5  # not 0.49999999999999994
+    large = tmp_path / "large.nfg"
+    payoffs = "1e9 -1e9 -999999999.9 999999999.9 -1e9 1e9 1000000000.1 -1000000000.1"
+    large.write_text(f'NFG 1 R "" {{ "a" "b" }} {{ 2 2 }} {payoffs}')
+    assert find_equilibria(FileGame(str(large))).value == 0.05
 
 
 def test_games_of_one_and_of_three_players() -> None:
@@ -130,3 +146,23 @@ def test_a_broken_file_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_batch_of_games_has_no_listing() -> None:
     with pytest.raises(InvalidInput, match="one normal-form game"):
         find_equilibria(MatrixGame.zero_sum(np.zeros((3, 2, 2))))
+
+
+def test_payoffs_near_the_largest_floats_are_listed_or_said_to_be_too_large(capsys: pytest.CaptureFixture[str]) -> None:
+    a = np.array([[1.5e308, -1.5e308], [-1.5e308, 1.5e308]])
+    found = find_equilibria(MatrixGame.bimatrix(a, a)).plain()
+    assert [e["profile"] for e in found["pure"]] == [[0, 0], [1, 1]]
+    assert [e["margin"] for e in found["pure"]] == [None, None]  # 3e308
+    assert len(found["equilibria"]) == 3
+    assert found["correlated"]["max_welfare"] is None
+    assert "1.8e308" in found["message"]
+    json.dumps(found, allow_nan=False)
+    small = find_equilibria(MatrixGame.bimatrix(a / 1e100, a / 1e100)).plain()
+    assert small["correlated"]["max_welfare"] == pytest.approx(3e208)
+
+
+def test_dominated_actions_do_not_make_a_game_too_large_for_its_correlated_equilibria() -> None:
+    u = np.zeros((2, 2, 1000))
+    u[:, :, :2] = [[[2, 0], [0, 1]], [[1, 0], [0, 2]]]
+    u[1, :, 2:] = -1
+    assert find_equilibria(MatrixGame(u)).welfare == pytest.approx((4 / 3, 3))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gamesim.errors import InvalidInput
+from gamesim.errors import Caution, InvalidInput
 from gamesim.formats import efg, game_files, reading
 from gamesim.formats.efg import parse_efg
 from gamesim.formats.gam import format_gam, parse_gam
@@ -727,3 +727,14 @@ def test_garbage_ends_in_one_line(data: st.DataObject) -> None:
         assert np.isfinite(game.payoffs).all()
         for place in itertools.islice(np.ndindex(*game.payoffs.shape), 50):
             assert float(game.rational(place[0], place[1:])) == game.payoffs[place]
+
+
+def test_chances_written_as_floats_are_divided_by_their_sum_with_a_caution():
+    chances = " ".join(f'"{i}" 0.16666666666666666' for i in range(6))
+    leaves = " ".join(f't "" {i} "" {{ {i} 0 }}' for i in range(1, 7))
+    with pytest.warns(Caution, match="divided by their sum, 1 times"):
+        game = parse_efg(f'EFG 2 R "a die" {{ "a" "b" }} c "" 1 "" {{ {chances} }} 0 {leaves}')
+    assert game.rational(0, (0, 0)) == Fraction(7, 2)
+    rough = chances.replace("666666666666666", "6")
+    with pytest.raises(InvalidInput, match="a sum of exactly 1"):
+        parse_efg(f'EFG 2 R "a die" {{ "a" "b" }} c "" 1 "" {{ {rough} }} 0 {leaves}')

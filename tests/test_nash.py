@@ -216,7 +216,17 @@ def test_a_stopped_walk_says_so_and_lists_what_paths_lead_to():
     everything, stopped = all_equilibria(A, B), all_equilibria(A, B, limit=1000)
     assert not stopped.complete
     assert "limit" in stopped.message
-    assert profiles(lemke_howson_all(A, B)) == profiles(stopped) <= profiles(everything)
+    pure = {tuple(tuple(int(b == a) for b in range(9)) for a in e.profile) for e in pure_equilibria([A, B])}
+    assert profiles(lemke_howson_all(A, B)) | pure == profiles(stopped) <= profiles(everything)
+
+
+def test_a_stopped_walk_lists_every_pure_equilibrium():
+    A, B = np.random.default_rng(0).integers(0, 3, (2, 10, 10)).astype(float)
+    stopped = all_equilibria(A, B, limit=1000)
+    pure = [e.profile for e in pure_equilibria([A, B])]
+    assert len(pure) > 10  # more than there are ends of paths
+    assert {tuple(s[0] for s in e.supports) for e in stopped if max(map(len, e.supports)) == 1} == set(pure)
+    assert stopped.degenerate  # as none of them is strict
 
 
 def test_large_constant_sum_games_are_solved_by_their_only_equilibrium():
@@ -381,6 +391,24 @@ def test_a_continuum_of_several_players_is_listed_once():
     assert found.degenerate
     assert not found.complete
     assert "not isolated" in found.message
+
+
+def test_best_responses_that_are_not_played_make_a_game_of_several_players_degenerate():
+    """Two by two by four, the third player indifferent: the equilibria are a segment (Nau et al., IJGT 32, 2004)."""
+    outcomes = [2, 0, 0, 0, 2, 1, 0, 1, 1, 1, 0, 2, 1, 0, 2, 0, 1, 1, 0, 2, 1, 2, 0, 0]
+    outcomes += [1, 0, 1, 0, 2, 0, 0, 1, 2, 2, 0, 1, 2, 0, 1, 0, 1, 2, 0, 2, 0, 1, 0, 1]
+    found = mixed_equilibria(np.array(outcomes, float).reshape(4, 2, 2, 3).T)
+    assert found.degenerate
+    assert "degenerate" in found.message
+    rows = [np.round(e.probabilities[2], 9).tolist() for e in found]
+    assert [0, 0, 0.5, 0.5] in rows  # one end
+    assert [0.5, 0.5, 0, 0] in rows
+    assert all(e.max_regret < 1e-9 for e in found)
+    minority = np.zeros((3, 2, 2, 2))
+    for profile in np.ndindex(2, 2, 2):
+        minority[(slice(None), *profile)] = [sum(a == b for b in profile) == 1 for a in profile]
+    found = mixed_equilibria(minority)  # six pure equilibria, in each of which somebody does not care
+    assert found.degenerate
 
 
 @pytest.mark.parametrize("reward", [1.0, 4.0, 9.0])

@@ -351,9 +351,9 @@ def test_what_a_person_reads(thirds: str, capsys: pytest.CaptureFixture[str]) ->
     asked = ["certify", thirds, "--equilibrium", "left,up", "--runs", "200", "--iterations", "500"]
     assert cli.main([*asked, "-s", "regularizer=euclidean", "-s", "feedback=realised", "-s", "step_size=0.01"]) == 0
     captured = capsys.readouterr()
-    assert "(left, up)  strict, margin 0.3333; from 0.1 away, within 0.3, to 0.05" in captured.out
+    assert "(0,0: left, up)  strict, margin 0.3333; from 0.1 away, within 0.3, to 0.05" in captured.out
     assert "as the theorem says of a strict equilibrium" in captured.out
-    assert captured.err.startswith("caution: step_size: constant(0.01) is not square-summable")
+    assert captured.err.startswith("note: step_size: constant(0.01) is not square-summable")
     assert captured.err.count("\n") == 1
 
 

@@ -47,7 +47,7 @@ def describe(name: str, as_json: bool) -> None:
     from gamesim.parameters import describe as parameters_of
 
     kind, found = _find_any(name)
-    rows = parameters_of(found)
+    rows = sorted(parameters_of(found), key=lambda p: p.name in ("dtype", "device"))  # what is its own comes first
     about = sys.modules[found.__module__].__doc__, found.__doc__
     text = "\n\n".join(inspect.cleandoc(part) for part in about if part and not part.startswith(f"{found.__name__}("))
     summary = catalog.entries(kind).get(name, ("", text.partition("\n")[0]))[1]

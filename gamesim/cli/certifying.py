@@ -55,15 +55,17 @@ def certify(game: str, game_options: tuple[str, ...], seed: int, threads: int, a
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     played = build_game(game, game_options, threads)
-    from gamesim.games import NormalFormGame
+    from gamesim.games import GraphonGame, NormalFormGame
 
+    if not isinstance(played, NormalFormGame | GraphonGame):
+        raise refuse("game", game, "a normal-form or a graphon game; there are no certificates of other families")
     own, others = (OF_EQUILIBRIA, OF_GRAPHONS) if isinstance(played, NormalFormGame) else (OF_GRAPHONS, OF_EQUILIBRIA)
     for name in others:
         if name in given:
             what = "a normal-form game" if own is OF_EQUILIBRIA else "a graphon game"
             said = ", ".join(own).replace("solver_options", "-s")
             raise refuse(name, given[name], f"nothing: {game} is {what}, whose options are {said}")
-    if own is OF_EQUILIBRIA:
+    if isinstance(played, NormalFormGame):
         return _certify_equilibria(game, played, given, seed, as_json)
     from gamesim.certificates import certify as certificate_of
 
@@ -89,7 +91,7 @@ def _certify_equilibria(game: str, played: Any, given: dict[str, Any], seed: int
     cautions = dict.fromkeys(words for each in found for words in each.cautions)
     if not as_json:
         for words in cautions:
-            click.echo(f"caution: {words}", err=True)
+            click.echo(f"note: {words}", err=True)
     if as_json:
         return print_json({"game": game, "solver": str(solver), "equilibria": [each.plain() for each in found]})
 
@@ -98,7 +100,8 @@ def _print_stability(game: Any, found: Any) -> None:
     if found.pure is None:
         shown = "; ".join(" ".join(f"{p:.4g}" for p in x) for x in found.profile)
     else:
-        shown = ", ".join(game.actions[i][a] for i, a in enumerate(found.pure))
+        names = ", ".join(game.actions[i][a] for i, a in enumerate(found.pure))
+        shown = f"{','.join(map(str, found.pure))}: {names}"
     kind = f"strict, margin {float(found.margin):.4g}" if found.strict else "not strict"
     near = f"from {found.radius:g} away, within {found.within:g}, to {found.closeness:g}"
     click.echo(f"({shown})  {kind}; {near}")

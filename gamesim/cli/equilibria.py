@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from gamesim import catalog
 from gamesim.cli import shell
-from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, here_on_path, pairs, print_json
+from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, game_named, pairs, print_json
 from gamesim.errors import refuse
 
 SHOWN = 24
 """Rows of a table on a terminal, at most."""
+MANY, WIDE = 4, 60
+"""Players, and letters of a profile, up to which each player has a column."""
 
 
 @cli.command()
@@ -38,7 +39,7 @@ def equilibria(
     \b
     gamesim equilibria matrix/battle-of-the-sexes
     gamesim equilibria path/to/game.nfg --figure game.png
-    gamesim equilibria matrix/zero-sum -g actions=4 -g seed=3 --json
+    gamesim equilibria matrix/zero-sum -g action_count=4 -g seed=3 --json
     """
     played = build_game(game, game_options, threads)
     if figure is not None:
@@ -74,13 +75,11 @@ def equilibria(
 
 
 def build_game(game: str, game_options: Sequence[str], threads: int) -> Any:
-    given = pairs("-g", game_options)
-    here_on_path()
-    kind, own = catalog.named("games", game)
+    kind, given = game_named(game, pairs("-g", game_options))
     shell.limit_threads(threads)
     from gamesim.parameters import build
 
-    return build(kind, own | given, what=game)
+    return build(kind, given, what=game)
 
 
 def _print_listing(game: str, found: Any) -> None:
@@ -94,16 +93,10 @@ def _print_listing(game: str, found: Any) -> None:
             table.add_column(heading)
         for e in found.pure[:SHOWN]:
             names = ", ".join(found.actions[i][a] for i, a in enumerate(e.profile))
-            table.add_row(str(e.profile), names, "yes" if e.strict else "no", str(e.margin))
+            table.add_row(str(e.profile), names, "yes" if e.strict else "no", _short(e.margin))
         console.print(table)
     if found.equilibria:
-        table = Table(title="equilibria", title_justify="left")
-        for heading in (*(f"player {name}" for name in found.players), "payoffs", "regret"):
-            table.add_column(heading)
-        for e in found.equilibria[:SHOWN]:
-            rows = [" ".join(_short(p) for p in x) for x in e.profile]
-            table.add_row(*rows, ", ".join(_short(u) for u in e.payoffs), f"{float(e.max_regret):.2g}")
-        console.print(table)
+        _print_equilibria(console, found)
     for count, what in ((len(found.pure), "pure equilibria"), (len(found.equilibria), "equilibria")):
         if count > SHOWN:
             click.echo(f"{count - SHOWN} more {what}: --json has all")
@@ -112,6 +105,27 @@ def _print_listing(game: str, found: Any) -> None:
     if found.welfare is not None:
         click.echo(f"correlated   welfare from {found.welfare[0]:.10g} to {found.welfare[1]:.10g}")
     click.echo(f"complete     {'yes' if found.complete else 'no'}: {found.message}")
+
+
+def _print_equilibria(console: Any, found: Any) -> None:
+    """A column for each player while they are few, a line for each equilibrium otherwise."""
+    from rich.table import Table
+
+    rows = [
+        ([" ".join(_short(p) for p in x) for x in e.profile], ", ".join(map(_short, e.payoffs)), float(e.max_regret))
+        for e in found.equilibria[:SHOWN]
+    ]
+    if max(len("  ".join(profile)) for profile, _, _ in rows) > WIDE or len(found.players) > MANY:
+        click.echo("equilibria, player by player")
+        for profile, payoffs, regret in rows:
+            click.echo(f"  {'; '.join(profile)}\n      payoffs {payoffs}; regret {regret:.2g}")
+        return
+    table = Table(title="equilibria", title_justify="left")
+    for heading in (*(f"player {name}" for name in found.players), "payoffs", "regret"):
+        table.add_column(heading)
+    for profile, payoffs, regret in rows:
+        table.add_row(*profile, payoffs, f"{regret:.2g}")
+    console.print(table)
 
 
 def _short(x: Any) -> str:
@@ -135,7 +149,7 @@ def profiles_named(game: Any, text: str) -> list[Any]:
         except (ValueError, RecursionError):
             raise refuse("equilibrium", text, "probabilities such as [[0.5, 0.5], [1, 0]]") from None
         whole = all(isinstance(a, int) and not isinstance(a, bool) for a in rows)
-        if not whole and not all(isinstance(r, list) and all(isinstance(p, int | float) for p in r) for r in rows):
+        if not whole and not all(isinstance(r, list) and all(type(p) in (int, float) for p in r) for r in rows):
             raise refuse("equilibrium", text, "probabilities such as [[0.5, 0.5], [1, 0]]")
         return [tuple(rows)]
     parts = [part.strip() for part in text.split(",")]

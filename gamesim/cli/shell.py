@@ -74,6 +74,17 @@ def pairs(flag: str, options: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def game_named(name: str, given: dict[str, str]) -> tuple[Any, dict[str, str]]:
+    """The class behind a game's name, and its parameters: those of the name itself and those typed beside it."""
+    from gamesim import catalog
+
+    here_on_path()
+    found, own = catalog.named("games", name)
+    for field in sorted(own.keys() & given.keys()):
+        raise refuse(f"-g {field}", given[field], f"nothing beside {name!r}, which says it already; or matrix/file")
+    return found, own | given
+
+
 def here_on_path() -> None:
     """`mymodule:MyGame` means a module of the folder that the user stands in."""
     here = os.getcwd()

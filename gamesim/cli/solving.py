@@ -10,7 +10,7 @@ import click
 
 from gamesim import catalog
 from gamesim.cli import shell
-from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, here_on_path, pairs, print_json
+from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, game_named, pairs, print_json
 from gamesim.errors import refuse
 
 
@@ -33,6 +33,13 @@ from gamesim.errors import refuse
     show_default=True,
     metavar="N|log",
     help="Measure each so many iterations; log: 12 a decade.",
+)
+@click.option(
+    "--start",
+    type=click.Choice(["game", "random"]),
+    default="game",
+    show_default=True,
+    help="Begin at the game's own policy, or each seed at a random one.",
 )
 @click.option("--average", is_flag=True, help="Report the mean of the iterates instead of the last one.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
@@ -70,9 +77,8 @@ def _run(
         if out is not None:
             raise refuse("name", name, "no --out beside it: give one of the two")
         out = Path("runs") / name
-    here_on_path()
-    kind, own = catalog.named("games", game_id)
-    classes, given = (kind, catalog.find("solvers", solver_id)), (own | given[0], given[1])
+    kind, of_game = game_named(game_id, given[0])
+    classes, given = (kind, catalog.find("solvers", solver_id)), (of_game, given[1])
     shell.limit_threads(threads)
 
     from gamesim.running import run_on_disk

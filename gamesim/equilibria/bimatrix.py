@@ -20,6 +20,7 @@ from gamesim.equilibria.dominance import undominated
 from gamesim.equilibria.exact import Floats, Payoffs, Rational, Whole, bimatrix_array, fractions_of, whole
 from gamesim.equilibria.lemke_howson import in_floats, in_whole_numbers
 from gamesim.equilibria.profiles import Equilibria, judge
+from gamesim.equilibria.pure import pure_equilibria
 from gamesim.equilibria.supports import equalised, support_enumeration, tied
 from gamesim.equilibria.vertices import LIMIT, Vertices, vertices
 
@@ -58,7 +59,7 @@ def all_equilibria(A: Payoffs, B: Payoffs, rational: Rational | None = None, lim
     xs = vertices(second.T, limit)
     ys = vertices(first, limit) if xs.complete else xs
     if not ys.complete:
-        return _unfinished(u, game, limit)
+        return _unfinished(u, game, rational, limit)
     rows = [_everywhere(z, kept[0], u.shape[1]) for z in xs.weights]
     columns = [_everywhere(z, kept[1], u.shape[2]) for z in ys.weights]
     pairs = _complementary(xs, ys, *first.shape)
@@ -98,19 +99,23 @@ def _everywhere(weights: list[int], kept: list[int], count: int) -> list[int]:
     return [row.get(a, 0) for a in range(count)]
 
 
-def _unfinished(u: Floats, game: list[Whole], limit: int) -> Equilibria:
-    """The ends of Lemke-Howson paths: at least one equilibrium, exact like the others."""
+def _unfinished(u: Floats, game: list[Whole], rational: Rational | None, limit: int) -> Equilibria:
+    """Pure equilibria and the ends of Lemke-Howson paths: at least one equilibrium, exact like the others."""
     labels = range(min(LABELS, sum(u.shape[1:])))
     paths = {end.supports for label in labels if (end := in_floats(u, label, SHORT))}
     ends = [judge(game, weights) for supports in sorted(paths) if (weights := _mixing(game, supports))]
     ends = [each for each in ends if each.max_regret == 0] or [in_whole_numbers(game, 0)]
+    pure = pure_equilibria(u, rational)
+    ends += [
+        judge(game, [np.eye(n, dtype=int)[a].tolist() for n, a in zip(u.shape[1:], e.profile, strict=True)])
+        for e in pure
+    ]
     found = sorted({each.profile: each for each in ends}.values(), key=lambda each: each.profile, reverse=True)
     message = (
         f"stopped: to list the vertices of the best-response polytopes takes more work than the limit of {limit:,}; "
-        f"listed are the {len(found)} equilibria at the ends of Lemke-Howson paths, others are "
-        "likely; raise `limit` to go on"
+        f"listed are the pure ones and those at the ends of Lemke-Howson paths, in all {len(found)}; others are likely"
     )
-    return Equilibria(tuple(found), False, False, message)
+    return Equilibria(tuple(found), False, not all(e.strict for e in pure), message)
 
 
 def _mixing(game: list[Whole], supports: tuple[tuple[int, ...], ...]) -> list[list[int]] | None:

@@ -17,20 +17,20 @@ import numpy as np
 import torch
 
 from gamesim.equilibria.bimatrix import all_equilibria
-from gamesim.equilibria.correlated import Unsolved, welfare_range
+from gamesim.equilibria.correlated import LARGEST, Unsolved, welfare_range
+from gamesim.equilibria.dominance import undominated
 from gamesim.equilibria.exact import Floats, Rational
 from gamesim.equilibria.profiles import Equilibria, Equilibrium, judge_floats
 from gamesim.equilibria.pure import PureEquilibrium, pure_equilibria
-from gamesim.equilibria.zero_sum import solve_zero_sum
 from gamesim.errors import refuse
 from gamesim.games import DenseGame, NormalFormGame
 
 DENSE = 2 * 10**7
 """Payoffs that are written out for a structured game, at most."""
-CORRELATED = 10**5
+CORRELATED = 250_000
 """Numbers in the constraints of correlated equilibria, at most."""
-SHORT = 1e-9
-"""Up to here, relative to the range of payoffs, a sum of payoffs in floating point counts as constant."""
+LAST_DIGITS = 16 * float(np.finfo(np.float64).eps)
+"""Up to here, relative to the largest payoff, sums of payoffs in floating point count as the same."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Listing:
             "equilibria": [
                 {
                     "profile": [x.tolist() for x in e.probabilities],
-                    "payoffs": [float(u) for u in e.payoffs],
+                    "payoffs": [float(u) + 0.0 for u in e.payoffs],
                     "max_regret": float(e.max_regret),
                     "exact": [[str(p) for p in x] for x in e.profile] if e.exact else None,
                 }
@@ -85,12 +85,9 @@ def find_equilibria(game: NormalFormGame) -> Listing:
         raise refuse("game", type(game).__name__, "one normal-form game: matrix/..., or a .nfg, .gam or .efg file")
     u, rational = payoffs_of(game)
     pure = tuple(pure_equilibria(u, rational))
-    value = _value(u)
     found = _mixed(u, rational, pure)
-    if value is not None and not found.equilibria:
-        solved = solve_zero_sum(torch.from_numpy(u[0]))
-        one = judge_floats(u, (solved.row.numpy(), solved.column.numpy()))
-        found = Equilibria((one,), False, found.degenerate, f"{found.message}; this one is by linear programming")
+    # every equilibrium of a constant-sum game pays the value
+    value = float(found[0].payoffs[0]) if len(u) == 2 and _same_sum(u) else None
     welfare, words = _welfare(u)
     message = "; ".join(part for part in (found.message, _pure_words(pure), words) if part)
     return Listing(
@@ -130,28 +127,31 @@ def _mixed(u: Floats, rational: Rational | None, pure: tuple[PureEquilibrium, ..
     return mixed_equilibria(u, rational)
 
 
-def _value(u: Floats) -> float | None:
-    """What player 1 is sure of, where two players' payoffs always have the same sum."""
-    if len(u) != 2:
-        return None
-    total = u.sum(0)
-    if float(np.ptp(total)) > SHORT * max(float(np.ptp(u)), 1e-300):
-        return None
-    return float(solve_zero_sum(torch.from_numpy(u[0])).value)
+def _same_sum(u: Floats) -> bool:
+    """Whether the payoffs of a profile always have the same sum; rounded once, they may differ in their last digits."""
+    largest = float(np.abs(u).max())
+    sums = (u / max(largest, 1e-300)).sum(0)
+    return float(np.ptp(sums)) <= LAST_DIGITS
 
 
 def _welfare(u: Floats) -> tuple[tuple[float, float] | None, str]:
-    total = u.sum(0)
-    if np.ptp(total) == 0:  # whatever is played
-        return (float(total.flat[0]), float(total.flat[0])), ""
-    constraints = sum(n * (n - 1) for n in u.shape[1:]) * math.prod(u.shape[1:]) / max(u.shape[1:])
-    if constraints > CORRELATED:
-        return None, "the game is too large for its correlated equilibria"
-    try:
-        low, high = welfare_range(u)
-    except Unsolved as error:
-        return None, f"correlated equilibria: {error}"
-    return (float(low), float(high)), ""
+    largest = float(np.abs(u).max())
+    scale = largest if largest > LARGEST else 1.0  # what the sums and the solver can take
+    u = u / scale
+    if _same_sum(u):  # whatever is played
+        low = high = float(u.sum(0).flat[0])
+    else:
+        counts = [len(actions) for actions in undominated(u)]
+        size = sum(n - 1 for n in counts) * math.prod(counts)
+        if size > CORRELATED:
+            return None, f"the game is too large for its correlated equilibria: {size:,} numbers in their conditions"
+        try:
+            low, high = welfare_range(u)
+        except Unsolved as error:
+            return None, f"correlated equilibria: {error}"
+    if not math.isfinite(high * scale - low * scale):
+        return None, "correlated equilibria: sums of payoffs are above 1.8e308"
+    return (float(low) * scale + 0.0, float(high) * scale + 0.0), ""
 
 
 def _pure_words(pure: tuple[PureEquilibrium, ...]) -> str:
@@ -161,5 +161,9 @@ def _pure_words(pure: tuple[PureEquilibrium, ...]) -> str:
     return f"pure equilibria: {len(pure)}, of them strict: {strict}"
 
 
-def _finite(margin: Fraction | float) -> float | None:
-    return float(margin) if math.isfinite(margin) else None
+def _finite(number: Fraction | float) -> float | None:
+    """For JSON, which has neither infinity nor numbers above 1.8e308."""
+    try:
+        return float(number) + 0.0 if math.isfinite(number) else None  # + 0.0: no negative zeros
+    except OverflowError:
+        return None

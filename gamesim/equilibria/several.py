@@ -17,15 +17,17 @@ import torch
 from gamesim.equilibria.bimatrix import all_equilibria
 from gamesim.equilibria.dominance import undominated
 from gamesim.equilibria.exact import Floats, Payoffs, Rational, payoff_array
-from gamesim.equilibria.profiles import Equilibria, Equilibrium, judge_floats
+from gamesim.equilibria.profiles import Equilibria, Equilibrium, judge_floats, payoff_vectors
 from gamesim.equilibria.pure import pure_equilibria
 from gamesim.equilibria.quantal import logit_path
-from gamesim.equilibria.systems import polish, possible_supports, solve_supports
+from gamesim.equilibria.systems import APART, TOLERANCE, polish, possible_supports, solve_supports
 
 CANDIDATES = 10_000
 """Supports that are looked at, at most, from small to large."""
 WORK = 3 * 10**8
 """Numbers that one Newton step of all systems takes, at most: players^2 profiles + (actions + players)^3 for each."""
+FOLLOWED = 10_000
+"""Payoffs up to which the logit path is followed, too, where the search over supports leaves questions."""
 
 
 def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts: int = 16, seed: int = 0) -> Equilibria:
@@ -50,17 +52,26 @@ def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts:
     total = math.prod(2**count - 1 for count in scaled.shape[1:])
     supports = list(possible_supports(scaled, CANDIDATES))
     tried = supports[: int(WORK / starts / (u.ndim * scaled.size + (sum(scaled.shape[1:]) + len(u)) ** 3))]
-    pure = [_exact(u, e.profile, rational) for e in pure_equilibria(u, rational)]
+    certain = pure_equilibria(u, rational)
+    pure = [_exact(u, e.profile, rational) for e in certain]
     dense = torch.from_numpy(scaled)
     every = len(tried) == len(supports) and total <= CANDIDATES
-    mixed, degenerate = solve_supports(dense, tried, starts, seed)
-    if (len(mixed) + len(pure)) % 2 == 0 and every and not degenerate:
-        mixed, degenerate = solve_supports(dense, tried, 8 * starts, seed + 1, mixed)
+    mixed, continua = solve_supports(dense, tried, starts, seed)
+    degenerate = continua or not all(e.strict for e in certain) or any(_tied(scaled, x) for x in mixed)
+    even = (len(mixed) + len(pure)) % 2 == 0
+    if even and every and not degenerate:
+        mixed, continua = solve_supports(dense, tried, 8 * starts, seed + 1, mixed)
+        degenerate, even = continua, (len(mixed) + len(pure)) % 2 == 0
     approximate: list[list[Floats]] = []
-    if not mixed and not pure:
-        end = logit_path(scaled).limit[0]
-        exact = polish(dense, end)
-        mixed, approximate = ([exact], []) if exact else ([], [[x.numpy() for x in end]])
+    nothing = not mixed and not pure
+    if nothing or (scaled.size <= FOLLOWED and (even or degenerate or not every)):
+        end = logit_path(scaled).limit
+        exact = [x.numpy() for x in end[0]] if end[1] <= TOLERANCE else polish(dense, end[0])
+        known = [[x[actions] for x, actions in zip(e.probabilities, kept, strict=True)] for e in pure] + mixed
+        if exact and all(max(map(_distance, exact, other)) > APART for other in known):
+            mixed = [*mixed, exact]
+        elif nothing:
+            approximate = [[x.numpy() for x in end[0]]]
     found = pure + [judge_floats(u, _everywhere(x, kept, u.shape[1:])) for x in mixed + approximate]
     message = (
         f"pure equilibria are all there are; mixed ones were looked for numerically on {len(tried):,} of {total:,} "
@@ -70,12 +81,24 @@ def mixed_equilibria(payoffs: Payoffs, rational: Rational | None = None, starts:
         message += " (dominance and counting rule out the others unless the game is degenerate)"
     if approximate:
         message += "; none was found: listed is the end of the logit path, close to one"
-    elif len(found) % 2 == 0 and not degenerate:
-        message += "; a regular game has an odd number, so one is missing or the game is degenerate"
+    elif continua:
+        message += "; some are not isolated, at least one of each continuum that was met is listed"
     elif degenerate:
-        message += "; some are not isolated, one of each continuum is listed"
+        message += "; the game is degenerate, somebody has best responses that are not played: there may be continua"
+    elif len(found) % 2 == 0:
+        message += "; a regular game has an odd number, so one is missing or the game is degenerate"
     found.sort(key=lambda each: [[float(p) for p in x] for x in each.profile], reverse=True)
     return Equilibria(tuple(found), False, degenerate, f"{message}; others cannot be ruled out")
+
+
+def _tied(u: Floats, x: list[Floats]) -> bool:
+    """Whether somebody has a best response to x_i[a] that is not played, for payoffs with a range of 1."""
+    values = payoff_vectors(list(u), x)
+    return any(((v > v.max() - TOLERANCE) & (p == 0)).any() for v, p in zip(values, x, strict=True))
+
+
+def _distance(x: Floats, y: Floats) -> float:
+    return float(np.abs(x - y).max())
 
 
 def _everywhere(x: list[Floats], kept: list[list[int]], counts: tuple[int, ...]) -> list[Floats]:

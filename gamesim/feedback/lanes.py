@@ -16,7 +16,7 @@ from gamesim.games import DenseGame, Policy
 from gamesim.kernels import learning, wanted
 from gamesim.randomness import Stream
 from gamesim.regularizers import Entropic, Euclidean, LogBarrier, Regularizer, Tsallis
-from gamesim.schedules import Schedule
+from gamesim.schedules import Constant, Power, Schedule
 
 FEEDBACKS: dict[type, str] = {Exact: "exact", Realised: "realised", Bandit: "bandit"}
 REGULARIZERS: dict[type, str] = {
@@ -27,6 +27,8 @@ REGULARIZERS: dict[type, str] = {
 }
 AT_ONCE = 2 * 10**7
 """Lanes times steps of a leap, so that signals and progress are heard."""
+BLOCK = 64
+"""Lanes that the loops fill up in any case: fewer cost as much."""
 
 
 class Landing(NamedTuple):
@@ -48,7 +50,7 @@ def leap(
         return None
     batch = tuple(scores[0].shape[:-1])
     lanes = max(1, int(np.prod(batch)))
-    reached = min(until, t + max(1, AT_ONCE // lanes))
+    reached = min(until, t + max(1, AT_ONCE // max(lanes, BLOCK)))
     schedule = _schedules(step_size, feedback, range(t, reached), batch, len(game.batch))
     if schedule is None:
         return None
@@ -103,10 +105,18 @@ def _schedules(
         if schedule is None:
             return np.zeros((max(1, int(np.prod(own))), len(times)))
         if not own:
-            return np.array([[float(schedule(t)) for t in times]])
+            return _row(schedule, times)[None]
         rows = [torch.as_tensor(schedule(t), dtype=torch.float64).expand(*shape).reshape(-1) for t in times]
         return torch.stack(rows, -1).numpy()
 
     count = max(1, int(np.prod(own)))
     which = torch.arange(count).reshape(own).expand(batch).reshape(-1) if own else torch.zeros(batch).long().reshape(-1)
     return table(step_size), table(exploration), which.contiguous()
+
+
+def _row(schedule: Schedule, times: range) -> np.ndarray[Any, Any]:
+    """A schedule of plain numbers at each time: those of our own kinds at once, a user's one by one."""
+    if type(schedule) in (Constant, Power):  # numpy's powers are the same whatever stands beside them
+        values: Any = schedule(np.arange(times.start, times.stop, dtype=np.float64))  # type: ignore[arg-type]
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), (len(times),)).copy()
+    return np.array([float(schedule(t)) for t in times])

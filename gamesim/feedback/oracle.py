@@ -29,6 +29,9 @@ class Feedback(ABC):
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
     ) -> Policy: ...
 
+    def require(self, game: Any) -> None:  # noqa: B027  most take any game
+        """Refuse a game that cannot give such values; asked before a run begins."""
+
     def cautions(self, step_size: Schedule) -> list[str]:
         """What the theory of learning from such values asks of the step sizes, where they do not keep to it."""
         if step_size.decay > 1:

@@ -45,13 +45,16 @@ class Playable(Protocol):
 class Realised(Feedback):
     """Everyone draws an action and sees what each of their own would have paid against the others' draws."""
 
+    def require(self, game: Any) -> None:
+        _require_playable(game, self)
+
     def cautions(self, step_size: Schedule) -> list[str]:
         return super().cautions(step_size) + unbiased_cautions(step_size)
 
     def __call__(
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
     ) -> Policy:
-        _require_playable(game, self)
+        self.require(game)
         return _checked(game.answers(draw_actions(policy, generator), generator), policy)
 
 
@@ -67,6 +70,9 @@ class Bandit(Feedback):
 
     def __str__(self) -> str:
         return f"bandit({self.exploration})"
+
+    def require(self, game: Any) -> None:
+        _require_playable(game, self)
 
     def cautions(self, step_size: Schedule) -> list[str]:
         p, r = step_size.decay, self.exploration.decay
@@ -87,7 +93,7 @@ class Bandit(Feedback):
     def __call__(
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
     ) -> Policy:
-        _require_playable(game, self)
+        self.require(game)
         epsilon = self.exploration(generator.iteration)
         played = tuple(explore(x, epsilon) for x in policy)
         actions = draw_actions(played, generator)

@@ -77,6 +77,10 @@ class Sampled(Feedback):
 
         return whole(self.positions), whole(self.episodes)
 
+    def require(self, game: Any) -> None:
+        if not isinstance(game, GraphonGame):
+            raise refuse("game", type(game).__name__, "a GraphonGame, which feedback=sampled needs; use exact or noisy")
+
     def __call__(
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
     ) -> Policy:
@@ -86,8 +90,7 @@ class Sampled(Feedback):
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
     ) -> Estimate:
         """The values, the positions they were sampled at, and how often each state and action was visited there."""
-        if not isinstance(game, GraphonGame):
-            raise refuse("game", type(game).__name__, "a GraphonGame, which feedback=sampled needs; use exact or noisy")
+        self.require(game)
         flow = game.flow(policy) if flow is None else flow
         batch = torch.broadcast_shapes(policy[0].shape[:-4], flow.shape[:-3], game.shape[:-3])
         pi = policy[0].expand(*batch, *policy[0].shape[-4:])

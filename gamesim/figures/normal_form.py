@@ -182,7 +182,7 @@ def draw_ends(axes: Axes, policies: Rows, players: Sequence[str], actions: Seque
             share = float((np.abs(ends - corner).max(-1) < 0.05).mean())
             if share > 0 and len(ends) > 1:  # many runs in one place look like one
                 x, y = (0.04 if c == 0 else 0.96 for c in corner)
-                sides = {"ha": "left" if corner[0] == 0 else "right", "va": "bottom" if corner[1] == 0 else "top"}
+                sides: Any = {"ha": "left" if corner[0] == 0 else "right", "va": "bottom" if corner[1] == 0 else "top"}
                 axes.text(x, y, f"{share:.3g} of them", fontsize=8, color=INK, **sides)
         return
     if counts[0] == 3 and len(counts) <= 2:

@@ -49,6 +49,8 @@ def draw(*runs: Result | Path | str, metric: str | None = None) -> Figure:
         if play is None:
             figure = Figure(figsize=(5.6, 3.6), layout="constrained")
             convergence(figure.subplots(), lines, metric)
+            if len(runs) == 1 and isinstance(runs[0], str | Path) and (Path(runs[0]) / "config.json").is_file():
+                figure.suptitle(_title(Path(runs[0])), x=0.01, ha="left", fontsize=9, color=INK)
             return figure
         title = _title(Path(runs[0]))  # type: ignore[arg-type]
         if "policy.0" in play[0]:
@@ -123,6 +125,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
     words = WORDS | GROWING
     known = list(lines[0].trace.metrics)
     adding = metric in GROWING or (metric is None and any(name in GROWING for name in known))
+    logarithmic = False
     for line in lines:
         metrics = line.trace.metrics
         if metric is not None and metric not in metrics:
@@ -131,12 +134,17 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
         for name in [metric] if metric else among[: 3 if len(lines) == 1 else 1]:
             values = np.stack([v.reshape(-1).numpy() for v in metrics[name]])
             values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
-            low, middle, high = np.percentile(values if adding else values.clip(FLOOR), (25, 50, 75), axis=1)
+            positive = not adding and bool((values > FLOOR).any())  # what is zero all along has no place on a log scale
+            logarithmic |= positive
+            low, middle, high = np.percentile(values.clip(FLOOR) if positive else values, (25, 50, 75), axis=1)
             label = words.get(name, name) if len(lines) == 1 else line.name
-            (drawn,) = axes.plot(line.trace.iterations, middle, label=label, lw=1.8)
+            if bool(np.isnan(values[-1]).any()):
+                label += " (diverged)"
+            point = "o" if len(values) == 1 else None
+            (drawn,) = axes.plot(line.trace.iterations, middle, label=label, lw=1.8, marker=point)
             if values.shape[1] > 1:
                 axes.fill_between(line.trace.iterations, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
-    if not adding:
+    if logarithmic:
         axes.set_yscale("log")
     steps = np.diff(lines[0].trace.iterations)
     if len(steps) > 2 and steps[-2] > 5 * steps[0]:  # measured at log-spaced iterations

@@ -20,10 +20,13 @@ strategies 1, 2, .... With imperfect recall (Kuhn, Contributions to the Theory o
 which information set a traversal of what is still within reach meets next; the order is then that of the traversal.
 
 Payoffs are sums over terminal nodes of chance times payoff, as integers over a common denominator: they stay exact.
+Chances must add up to 1. Programs that write floats (OpenSpiel's, 0.16666666666666666 six times) miss that by the last
+digits; such chances are divided by their sum, with a caution that counts how often.
 """
 
 import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -31,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from gamesim.errors import InvalidInput
+from gamesim.errors import Caution, InvalidInput
 from gamesim.formats.game_files import ENTRIES_LIMIT, PLAYERS_LIMIT, GameFile, require_entries
 from gamesim.formats.reading import Tokens
 
@@ -40,6 +43,7 @@ VISITS_LIMIT = 5 * 10**6  # of nodes, to find the strategies of a player who for
 ADDITIONS_LIMIT = 5 * 10**8  # of payoffs of terminal nodes to cells of the table
 WHOLE_LIMIT = 10**6  # payoffs that need integers of more than 53 bits
 CHANCE_BITS = 4096
+LAST_DIGITS = Fraction(1, 10**12)  # by which chances that a program wrote out of floats may miss a sum of 1
 
 Wrong = Callable[[object, str], InvalidInput]
 Numbers = tuple[Fraction, ...]
@@ -123,6 +127,7 @@ class _Reader:
         self._own = [list[_InformationSet]() for _ in range(players)]
         self._sequences = [[(0, -1, -1)] for _ in range(players)]
         self._longer = dict[tuple[int, int, int, int], int]()
+        self._divided = 0
 
     def tree(self) -> _Tree:
         tokens = self._tokens
@@ -157,6 +162,9 @@ class _Reader:
             chance, paid, past = self._follow(*way[-1])
         if tokens.peek():
             raise tokens.wrong(tokens.next("")[1], "the end of the file: all branches of the tree have come")
+        if self._divided:
+            words = "game {}: chances that add up to 1 only up to their last digits were divided by their sum, {} times"
+            warnings.warn(words.format(tokens.source, self._divided), Caution, stacklevel=2)
         return _Tree(self._players, self._own, self._sequences, sums, largest, nodes)
 
     def _follow(
@@ -230,8 +238,12 @@ class _Reader:
             if chances[-1] < 0:
                 raise tokens.wrong(word, "a probability from 0 to 1")
         tokens.next("")
-        if actions and sum(chances) != 1:
-            raise tokens.wrong(f"probabilities that add up to {sum(chances)}", "a sum of exactly 1", begin)
+        total = sum(chances, Fraction())
+        if actions and total != 1:
+            if abs(total - 1) > LAST_DIGITS:
+                raise tokens.wrong(f"probabilities that add up to {total}", "a sum of exactly 1", begin)
+            chances = [chance / total for chance in chances]
+            self._divided += 1
         return tuple(actions), tuple(chances)
 
     def _outcome(self) -> Numbers:

@@ -11,6 +11,7 @@ regularised equilibrium is the logit quantal response equilibrium of McKelvey an
 10 (1995).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ from gamesim.randomness import Stream
 
 LARGEST = 10**8
 """Numbers of a payoff tensor, at most: larger games have a structure that a tensor hides."""
+
+FEW = 64
+"""Profiles up to which sums are written out: a matrix product rounds a seed in a batch differently than alone."""
 
 
 class NormalFormGame(ABC):
@@ -122,7 +126,6 @@ class NormalFormGame(ABC):
         """Best responses to the others' policies, ties shared; smooth ones with a temperature."""
         return tuple(simplex.soft_argmax(v, temperature) for v in self.values(occupancy))
 
-
     def picture(
         self, policy: Policy, at_most: int = 2000, shown: int = 40
     ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
@@ -164,10 +167,15 @@ class DenseGame(NormalFormGame):
         """sum over the others' actions, from the last player to the first."""
         n = len(policy)
         found, letters = self.payoffs.select(-1 - n, player), list(range(n))
+        few = math.prod(self.action_counts) <= FEW
         for other in reversed(range(n)):
             if other != player:
                 kept = [k for k in letters if k != other]
-                found = torch.einsum(found, [..., *letters], policy[other], [..., other], [..., *kept])
+                if few:
+                    x = policy[other][(..., *[None] * len(kept), slice(None))]
+                    found = simplex.total(found.movedim(letters.index(other) - len(letters), -1) * x)
+                else:
+                    found = torch.einsum(found, [..., *letters], policy[other], [..., other], [..., *kept])
                 letters = kept
         batch = torch.broadcast_shapes(found.shape[:-1], *(x.shape[:-1] for x in policy))
         return found.expand(*batch, found.shape[-1])  # of one player no policy was contracted
@@ -194,6 +202,10 @@ class DenseGame(NormalFormGame):
             table = own.reshape(*self.batch, step, counts[i])
             found.append((table, torch.tensor(strides, device=self.payoffs.device)))
         return found
+
+    def validate(self) -> None:
+        """Refuse payoffs of a user's class that are no numbers, before any iteration."""
+        as_payoffs(self.payoffs, player_count=self.player_count)
 
     def rational(self, player: int, profile: Sequence[int]) -> Fraction:
         """u_i(a) as an exact number: what a file says, or else the floating-point number itself."""
@@ -285,6 +297,8 @@ def as_payoffs(payoffs: Any, field: str = "payoffs", player_count: int | None = 
         raise refuse(field, f"{u.numel():,} numbers", f"at most {LARGEST:,}; a larger game needs a structured class")
     if 0 in action_counts(u, player_count):
         raise refuse(field, f"a player without actions: shape {list(u.shape)}", "at least one action for each player")
+    if not u.numel():
+        raise refuse(field, f"an empty batch: shape {list(u.shape)}", "at least one game")
     if not bool(u.isfinite().all()):
         index = tuple((~u.isfinite()).nonzero()[0].tolist())
         raise refuse(f"{field}{list(index)}", float(u[index]), "a finite payoff")
@@ -293,9 +307,13 @@ def as_payoffs(payoffs: Any, field: str = "payoffs", player_count: int | None = 
 
 def _as_tensor(values: Any, field: str) -> Tensor:
     if isinstance(values, Tensor):
+        if values.is_complex():
+            raise refuse(field, f"dtype {values.dtype}", "real numbers")
         return values if values.is_floating_point() else values.to(torch.float64)
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.array(values)
+        if array.dtype.kind not in "biuf":  # None would become NaN, and a complex number a real one
+            array = np.array([float(x) for x in array.ravel().tolist()]).reshape(array.shape)
+        return torch.from_numpy(array.astype(np.float64))
     except (TypeError, ValueError):
         raise refuse(field, type(values).__name__, "a tensor, an array or nested lists of numbers") from None
-    return torch.from_numpy(np.ascontiguousarray(array))
