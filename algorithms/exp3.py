@@ -16,8 +16,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from gamesim.algorithms.exp3_spec import weighted
-from gamesim.feedback.rounds import Learned, Rounds, play_round
+from gamesim.feedback.rounds import Learned, Rounds, play_round, weighted
 from gamesim.games.bandit import BanditGame, Tally
 from gamesim.parameters import Bounds, check
 from gamesim.randomness import Stream

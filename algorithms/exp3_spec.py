@@ -17,21 +17,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from gamesim.feedback.rounds import Learned, Rounds, play_round
-from gamesim.games.bandit import BanditGame, Tally
+from gamesim.feedback.rounds import Losses, Rounds, play_round, weighted
+from gamesim.games.bandit import BanditGame
 from gamesim.parameters import Positive, check
 from gamesim.randomness import Stream
 from gamesim.simplex import softmax
-
-
-@dataclass(frozen=True)
-class Losses(Learned):
-    """Sums of losses, or of their estimates, [..., a]."""
-
-    losses: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,8 +35,7 @@ class EXP3Spec(Rounds):
         check(self)
 
     def init(self, game: BanditGame) -> Losses:
-        start = game.start()
-        return Losses(start, Tally.of(game), torch.zeros_like(start[0]))
+        return Losses.of(game)
 
     def step(self, t: int, game: Any, state: Losses, generator: Stream) -> Losses:
         (p,) = state.policy
@@ -55,8 +44,3 @@ class EXP3Spec(Rounds):
         arms = p.shape[-1]
         eta = self.scale * (math.log(arms) / ((tally.rounds + 1) * arms)).sqrt()
         return Losses((softmax(-eta * losses),), tally, losses)
-
-
-def weighted(pulled: Tensor, seen: Tensor, p: Tensor) -> Tensor:
-    """1{I = i} seen_i / p_i, [..., a]; arms whose probability underflowed to zero are not pulled."""
-    return torch.where(pulled > 0, seen / p, 0.0)

@@ -14,11 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from gamesim.algorithms.exp3_spec import Losses
-from gamesim.feedback.rounds import Rounds, play_round
-from gamesim.games.bandit import BanditGame, Tally
+from gamesim.feedback.rounds import Losses, Rounds, play_round
+from gamesim.games.bandit import BanditGame
 from gamesim.parameters import Positive, check
 from gamesim.randomness import Stream
 from gamesim.simplex import softmax
@@ -35,8 +32,7 @@ class HedgeSpec(Rounds):
         check(self)
 
     def init(self, game: BanditGame) -> Losses:
-        start = game.start()
-        return Losses(start, Tally.of(game), torch.zeros_like(start[0]))
+        return Losses.of(game)
 
     def step(self, t: int, game: Any, state: Losses, generator: Stream) -> Losses:
         pulled, rewards, tally = play_round(game, t, state, generator)

@@ -10,11 +10,8 @@ Auer, Cesa-Bianchi and Fischer, "Finite-time analysis of the multiarmed bandit p
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
-from gamesim.algorithms.ucb_spec import Means, first_arm, optimistic
-from gamesim.feedback.rounds import Rounds, play_round
-from gamesim.games.bandit import BanditGame, Tally
+from gamesim.feedback.rounds import Means, Rounds, optimistic, play_round
+from gamesim.games.bandit import BanditGame
 from gamesim.parameters import Positive, check
 from gamesim.randomness import Stream
 
@@ -32,8 +29,7 @@ class UCB(Rounds):
         check(self)
 
     def init(self, game: BanditGame) -> Means:
-        zero = torch.zeros_like(game.start()[0])
-        return Means((first_arm(zero),), Tally.of(game), zero, zero)
+        return Means.of(game)
 
     def step(self, t: int, game: Any, state: Means, generator: Stream) -> Means:
         pulled, rewards, tally = play_round(game, t, state, generator)

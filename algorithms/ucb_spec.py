@@ -21,18 +21,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gamesim.feedback.rounds import Learned, Rounds, play_round
-from gamesim.games.bandit import BanditGame, Tally
+from gamesim.feedback.rounds import Means, Rounds, optimistic, play_round
+from gamesim.games.bandit import BanditGame
 from gamesim.parameters import Fraction, check
 from gamesim.randomness import Stream
-
-
-@dataclass(frozen=True)
-class Means(Learned):
-    """Pulls n[..., a] and the sums of rewards[..., a]."""
-
-    pulls: Tensor
-    sums: Tensor
 
 
 @dataclass(frozen=True)
@@ -48,8 +40,7 @@ class UCBSpec(Rounds):
         check(self)
 
     def init(self, game: BanditGame) -> Means:
-        zero = torch.zeros_like(game.start()[0])
-        return Means((first_arm(zero),), Tally.of(game), zero, zero)
+        return Means.of(game)
 
     def step(self, t: int, game: Any, state: Means, generator: Stream) -> Means:
         pulled, rewards, tally = play_round(game, t, state, generator)
@@ -68,16 +59,3 @@ class UCBSpec(Rounds):
             - torch.as_tensor(self.delta, dtype=pulls.dtype, device=pulls.device).log()
         )
         return ((1 + pulls) * (1 + 2 * inside)).sqrt() / pulls
-
-
-def first_arm(like: Tensor) -> Tensor:
-    """The policy that pulls arm 0, [..., a]."""
-    policy = torch.zeros_like(like)
-    policy[..., 0] = 1
-    return policy
-
-
-def optimistic(index: Tensor, pulls: Tensor) -> Tensor:
-    """The policy of the greatest index[..., a], and of the first arm without a pull before any other."""
-    best = torch.where(pulls == 0, math.inf, index).argmax(-1, keepdim=True)
-    return torch.zeros_like(index).scatter(-1, best, 1.0)

@@ -6,26 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamesim.games.game import Game, Policy
+from gamesim.games.game import Policy
 from gamesim.randomness import Stream
+from gamesim.wrapping import Around
 
 
 @dataclass(frozen=True)
-class Averaged:
+class Averaged(Around):
     """Any solver, with the mean of its iterates as the policy: what the theorems for averages speak of.
 
     mean_t = mean_{t-1} + (x_t - mean_{t-1}) / (t + 1), over the iterates 0..t, for the policy and for a flow.
     """
 
     solver: Any
-
-    @property
-    def requires(self) -> Any:
-        return getattr(self.solver, "requires", Game)
-
-    @property
-    def measures(self) -> dict[str, Any]:
-        return dict(getattr(self.solver, "measures", {}))
 
     def init(self, game: Any) -> "Mean":
         state = self.solver.init(game)

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamesim.games.game import Game, Policy
+from gamesim.games.game import Policy
 from gamesim.randomness import Stream
+from gamesim.wrapping import Around
 
 
 def distance(policy: Policy, target: Policy) -> Tensor:
@@ -36,19 +37,11 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Watched:
+class Watched(Around):
     """Any solver, with the largest distance of its iterates from a target, one policy per player [a]."""
 
     solver: Any
     target: Policy
-
-    @property
-    def requires(self) -> Any:
-        return getattr(self.solver, "requires", Game)
-
-    @property
-    def measures(self) -> dict[str, Any]:
-        return dict(getattr(self.solver, "measures", {}))
 
     def init(self, game: Any) -> Seen:
         state = self.solver.init(game)
