@@ -348,3 +348,16 @@ def test_what_only_steps_can_do_is_stepped() -> None:
         assert solver.leap(0, 10, BATTLE, solver.init(BATTLE), Stream(0)) is None
     sparse, dense = (solve(BATTLE, FTRL(0.1, leader="optimistic"), iterations=20, every=e) for e in (10, 1))
     assert torch.equal(sparse.policy[0], dense.policy[0])
+
+
+def test_a_class_that_answers_in_its_own_way_is_stepped() -> None:
+    class Taxed(MatrixGame):
+        def values(self, policy: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(v / 2 for v in super().values(policy))
+
+    taxed = Taxed(BATTLE.payoffs)
+    assert FTRL(0.1).leap(0, 10, taxed, FTRL(0.1).init(taxed), Stream(0)) is None
+    start = point([0.7, 0.3], [0.7, 0.3])
+    half = solve(taxed, FTRL(0.2), iterations=30, every=30, start=start).policy
+    whole = solve(BATTLE, FTRL(0.1), iterations=30, every=30, start=start).policy
+    torch.testing.assert_close(half[0], whole[0], rtol=1e-10, atol=0)

@@ -25,6 +25,7 @@ REGULARIZERS: dict[type, str] = {
     Tsallis: "tsallis",
     LogBarrier: "log-barrier",
 }
+ASKED = ("feedback", "values", "answers", "play")
 AT_ONCE = 2 * 10**7
 """Lanes times steps of a leap, so that signals and progress are heard."""
 BLOCK = 64
@@ -51,7 +52,7 @@ def leap(
     batch = tuple(scores[0].shape[:-1])
     lanes = max(1, int(np.prod(batch)))
     reached = min(until, t + max(1, AT_ONCE // max(lanes, BLOCK)))
-    schedule = _schedules(step_size, feedback, range(t, reached), batch, len(game.batch))
+    schedule = _schedules(step_size, feedback, range(t, reached), batch)
     if schedule is None:
         return None
     gamma, epsilon, which = schedule
@@ -82,6 +83,7 @@ def _serves(game: Any, scores: Policy, regularizer: Regularizer, feedback: Feedb
     return (
         wanted()
         and isinstance(game, DenseGame)
+        and all(getattr(type(game), name) is getattr(DenseGame, name) for name in ASKED)  # else a class of its own mind
         and type(feedback) in FEEDBACKS
         and type(regularizer) in REGULARIZERS
         and game.payoffs.dtype == scores[0].dtype
@@ -90,7 +92,7 @@ def _serves(game: Any, scores: Policy, regularizer: Regularizer, feedback: Feedb
 
 
 def _schedules(
-    step_size: Schedule, feedback: Feedback, times: range, batch: tuple[int, ...], behind: int
+    step_size: Schedule, feedback: Feedback, times: range, batch: tuple[int, ...]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Tensor] | None:
     """gamma and eps [schedule, T], and which schedule is a lane's [b]."""
     exploration = feedback.exploration if isinstance(feedback, Bandit) else None
