@@ -39,7 +39,7 @@ def normals(*shape, seed=0):
     return Stream(seed).normal(shape)
 
 
-@pytest.mark.parametrize("domain", DOMAINS, ids=str)
+@pytest.mark.parametrize("domain", [*DOMAINS, Box(0.5, 0.5)], ids=str)
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_projections_are_nearest_points(domain, d):
     y = 2 * normals(40, d)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.domains import FREE, Domain, Simplex
+from gamesim.games.domains import FREE, Domain
 from gamesim.games.variational import Point, VariationalProblem
 from gamesim.parameters import Bounds, Count, Device, Natural, check
 from gamesim.randomness import Stream
@@ -80,10 +80,11 @@ class Bilinear(VariationalProblem):
         return y @ self.matrix.mT, -x @ self.matrix
 
     def solution(self) -> Point | None:
-        if any(isinstance(d, Simplex) for d in self.domains(2)):
-            return None
+        """0, where it is inside both sets; at an edge there may be others."""
         zero = torch.zeros(self.dimension, dtype=torch.float64, device=self.device)
-        return zero, zero
+        around = torch.stack([zero - 1e-9, zero + 1e-9])
+        inside = all(bool((d.distance(around) == 0).all()) for d in self.domains(2))
+        return (zero, zero) if inside else None
 
 
 def random_rotations(count: int, dimension: int, seed: int) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from typing import Annotated, final
 
 import torch
 
-from gamesim.games.domains import FREE, Domain, Simplex
+from gamesim.games.domains import FREE, Domain
 from gamesim.games.variational import Point, VariationalProblem
 from gamesim.parameters import Bounds, Count, Device, check
 
@@ -77,7 +77,6 @@ class Rippled(VariationalProblem):
         return m * x + a * torch.sin(w * x) + c * y, m * y + a * torch.sin(w * y) - c * x
 
     def solution(self) -> Point | None:
-        if any(isinstance(d, Simplex) for d in self.domains(2)):
-            return None
+        """0, where both sets hold it."""
         zero = torch.zeros(self.dimension, dtype=torch.float64, device=self.device)
-        return zero, zero
+        return (zero, zero) if all(float(d.distance(zero)) == 0 for d in self.domains(2)) else None

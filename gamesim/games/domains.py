@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gamesim import simplex
-from gamesim.parameters import Positive, check
+from gamesim.parameters import Positive, Real, check
 from gamesim.simplex import lift
 
 
@@ -56,7 +56,7 @@ FREE = Free()
 
 @dataclass(frozen=True)
 class Box(Domain):
-    """|x_j| <= radius for every coordinate.
+    """|x_j - centre| <= radius for every coordinate; box(0.5, 0.5) is [0, 1].
 
     >>> Box(1.0).project(torch.tensor([3.0, -0.5]))
     tensor([ 1.0000, -0.5000])
@@ -64,18 +64,20 @@ class Box(Domain):
 
     radius: Positive = 1.0
     """Half the length of an edge."""
+    centre: Real = 0.0
+    """The middle of every edge."""
 
     def __post_init__(self) -> None:
         check(self)
 
     def __str__(self) -> str:
-        return f"box({self.radius})"
+        off = isinstance(self.centre, Tensor) or self.centre != 0
+        return f"box({self.radius}, {self.centre})" if off else f"box({self.radius})"
 
     def project(self, point: Tensor) -> Tensor:
-        radius = lift(self.radius, 1)
-        if isinstance(radius, Tensor):
-            return torch.minimum(torch.maximum(point, -radius), radius)
-        return point.clamp(-radius, radius)
+        radius, centre = lift(self.radius, 1), lift(self.centre, 1)
+        low, high = (torch.as_tensor(end).to(point) for end in (centre - radius, centre + radius))
+        return torch.minimum(torch.maximum(point, low), high)
 
 
 @dataclass(frozen=True)
