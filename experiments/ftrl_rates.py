@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gamesim.algorithms.ftrl import FTRL
-from gamesim.certificates.stability import Probability
+from gamesim.certificates.probabilities import Probability
 from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs.matrix.classics import BattleOfTheSexes, Coordination
 from gamesim.equilibria.pure import pure_equilibria

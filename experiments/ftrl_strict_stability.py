@@ -16,7 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gamesim.certificates.stability import STEP, Probability, Stability, certify_equilibrium, learner, span
+from gamesim.certificates.learners import STEP, learner, span
+from gamesim.certificates.probabilities import Probability
+from gamesim.certificates.stability import Stability, certify_equilibrium
 from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs.matrix.classics import (
     BattleOfTheSexes,

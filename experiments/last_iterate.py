@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from gamesim.algorithms.ftrl import FTRL
-from gamesim.certificates.stability import Probability, sphere
+from gamesim.certificates.probabilities import Probability
+from gamesim.certificates.profiles import sphere
 from gamesim.charts import Chart, Curve, Panel
 from gamesim.envs.matrix.classics import MatchingPennies, Roshambo
 from gamesim.envs.matrix.families import RandomZeroSum

@@ -15,7 +15,8 @@ import gamesim as gs
 from gamesim import cli
 from gamesim.algorithms import FTRL, FictitiousPlay, Replicator
 from gamesim.certificates import Probability, Stability, certify_equilibrium
-from gamesim.certificates.stability import INSIDE, STEP, learner, magnitude, policy_of, span, sphere
+from gamesim.certificates.learners import STEP, learner, magnitude, span
+from gamesim.certificates.profiles import INSIDE, policy_of, sphere
 from gamesim.errors import InvalidInput
 from gamesim.games import MatrixGame, NormalFormGame, Policy
 from gamesim.loop import solve

@@ -16,8 +16,9 @@ from gamesim.certificates.certificate import Certificate, certify
 from gamesim.certificates.contraction import Contraction
 from gamesim.certificates.interaction import violation
 from gamesim.certificates.monotonicity import Monotonicity, Witness
+from gamesim.certificates.probabilities import Probability
 from gamesim.certificates.proposals import Proposal, Tuning
-from gamesim.certificates.stability import Probability, Stability, certify_equilibrium
+from gamesim.certificates.stability import Stability, certify_equilibrium
 
 __all__ = [
     "Certificate",

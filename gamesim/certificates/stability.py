@@ -11,10 +11,7 @@ total variation `radius` from x* and take T steps:
 
     stays       max_n d(X_n, x*) <= within        converges    it stays, and d(X_T, x*) <= closeness
 
-and each probability has the exact interval of Clopper and Pearson, Biometrika 26 (1934):
-
-    k of B        [Beta^-1(alpha / 2; k, B - k + 1), Beta^-1(1 - alpha / 2; k + 1, B - k)]
-    B of B        [(alpha / 2)^(1 / B), 1]
+and each probability has the exact interval of Clopper and Pearson (`gamesim.certificates.probabilities`).
 
 The statements of the theory hold on an event of high probability, which grows to one as steps become small; the
 probability of that event is what is reported.
@@ -24,68 +21,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Integral
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from gamesim import catalog
+from gamesim.certificates.learners import learner, require_one_game, span
+from gamesim.certificates.probabilities import Probability, Runs, Share
+from gamesim.certificates.profiles import Radius, policy_of, pure_profile, sphere
 from gamesim.equilibria.pure import strictness
 from gamesim.errors import refuse
-from gamesim.feedback import Bandit, Feedback
-from gamesim.games import DenseGame, NormalFormGame, Policy
-from gamesim.games.game import require_policy
+from gamesim.games import NormalFormGame, Policy
 from gamesim.loop import solve
-from gamesim.parameters import Bounds, Natural, build, convert
+from gamesim.parameters import Natural, convert
 from gamesim.randomness import Stream
-from gamesim.regularizers import Regularizer
 from gamesim.watching import Watched, distance
 
-STEP = 0.3
-"""Of a learner unless it is said, in units of the payoffs and of what moves a probability of the radius."""
-Radius = Annotated[float, Bounds("a distance above 0 and at most 1", 0, 1, low_open=True)]
-Share = Annotated[float, Bounds("a probability between 0 and 1", 0, 1, low_open=True, high_open=True)]
-Runs = Annotated[int, Bounds("a whole number from 1 to 1,000,000", 1, 10**6)]
 NASH = 1e-6
 """Regret relative to the range of payoffs up to which a profile counts as an equilibrium."""
 ROUNDING = 1e-12
 """Differences of payoffs, relative to their range, that count as none where payoffs are known as floats only."""
-INSIDE = 0.999
-"""How far of the way to the boundary of the simplex a run may begin: on it scores are infinite."""
 STARTS = 2**32 - 1
 """The iteration whose random numbers place the starts: one that no run comes to."""
-
-
-@dataclass(frozen=True)
-class Probability:
-    """A probability estimated from independent runs, k of B."""
-
-    successes: int
-    runs: int
-    confidence: float = 0.99
-
-    @property
-    def value(self) -> float:
-        return self.successes / self.runs
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Clopper and Pearson's exact interval, two-sided.
-
-        >>> low, high = Probability(1000, 1000, 0.99).interval
-        >>> round(low, 4), round(0.005 ** (1 / 1000), 4), high
-        (0.9947, 0.9947, 1.0)
-        """
-        from scipy.special import betaincinv
-
-        k, n, tail = self.successes, self.runs, (1 - self.confidence) / 2
-        low = betaincinv(k, n - k + 1, tail) if k > 0 else 0.0
-        high = betaincinv(k + 1, n - k, 1 - tail) if k < n else 1.0
-        return float(low), float(high)
-
-    def plain(self) -> dict[str, Any]:
-        return {"probability": self.value, "interval": list(self.interval), "runs": self.runs}
 
 
 @dataclass(frozen=True)
@@ -219,111 +175,6 @@ def certify_equilibrium(
         Probability(int(near.sum()), runs, confidence), Probability(int(back.sum()), runs, confidence),
         level, radius, within, closeness, iterations, tuple(cautions),
     )  # fmt: skip
-
-
-def learner(game: NormalFormGame, radius: float = 0.1, /, **parameters: Any) -> Any:
-    """FTRL under bandit feedback, inside the conditions of the theorem.
-
-    Steps are in units of the payoffs, and of the scores that it takes to move a probability of the radius by itself:
-    p theta''(p), so that every regulariser begins alike. An importance-weighted payoff is as large as the payoff
-    itself, so under bandit feedback it is their size that counts, and not their differences alone.
-    """
-    game = require_one_game(game)
-    p = min(convert(radius, Radius, "radius"), 1 / max(game.action_counts))
-    own = {"feedback": "bandit(power(0.5, 0.3, 10))"} | parameters
-    h = convert(own.get("regularizer", "entropic"), Regularizer, "regularizer")
-    weighted = isinstance(convert(own["feedback"], Feedback, "feedback"), Bandit)
-    size = STEP * p * h.curvature(p) / (magnitude(game) if weighted else span(game))
-    return build(catalog.find("solvers", "ftrl"), {"step_size": f"power({size:.6g}, 0.7, 10)"} | own, what="ftrl")
-
-
-def require_one_game(game: Any) -> NormalFormGame:
-    """Refuse what is not a single normal-form game."""
-    if not isinstance(game, NormalFormGame):
-        raise refuse("game", type(game).__name__, "a normal-form game: graphon games have certificates of their own")
-    if game.batch:
-        raise refuse("game", f"a batch of games of shape {list(game.batch)}", "one game")
-    return game
-
-
-def span(game: NormalFormGame) -> float:
-    """The difference between the largest and the smallest payoff of a player; 1 if there is none."""
-    paid = _paid(game)
-    return float((paid.amax(0) - paid.amin(0)).max()) or 1.0
-
-
-def magnitude(game: NormalFormGame) -> float:
-    """The largest payoff in absolute value, or their span if that is more."""
-    return max(float(_paid(game).abs().max()), span(game))
-
-
-def _paid(game: NormalFormGame) -> Tensor:
-    """All payoffs [profile, player], or those of 1,000 random profiles where they are not written out."""
-    if isinstance(game, DenseGame):
-        return game.payoffs.flatten(1).mT
-    u = Stream(0).uniform((1000, len(game.action_counts)))
-    return game.play((u * torch.tensor(game.action_counts)).long().to(game.like["device"]))
-
-
-def policy_of(game: NormalFormGame, profile: Policy | Sequence[Any]) -> Policy:
-    """A profile as policies, from actions by number or name, or from policies; refused with its first fault."""
-    counts = game.action_counts
-    if not isinstance(profile, Sequence) or isinstance(profile, str):
-        raise refuse("equilibrium", profile, "an action or a policy for each player")
-    if len(profile) != len(counts):
-        raise refuse("equilibrium", f"{len(profile)} players", f"{len(counts)}, as the game has")
-    if any(isinstance(a, Integral | str) for a in profile):
-        return game.chosen(torch.tensor([_action(game, i, a) for i, a in enumerate(profile)]))
-    found = []
-    for i, p in enumerate(profile):
-        try:
-            row = torch.as_tensor(p, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError, OverflowError):
-            raise refuse(f"equilibrium[{i}]", p, "probabilities") from None
-        found.append(row.to(**game.like))
-    x = tuple(found)
-    require_policy(x, game.start(), "equilibrium")
-    for i, (row, count) in enumerate(zip(x, counts, strict=True)):
-        if row.shape != (count,):
-            raise refuse(f"equilibrium[{i}]", f"shape {tuple(row.shape)}", f"({count},): one profile")
-    return x
-
-
-def _action(game: NormalFormGame, player: int, action: Any) -> int:
-    names = game.actions[player]
-    if isinstance(action, str) and names.count(action) == 1:
-        return names.index(action)
-    if isinstance(action, Integral) and not isinstance(action, bool) and 0 <= int(action) < len(names):
-        return int(action)
-    raise refuse(f"equilibrium[{player}]", action, f"an action from 0 to {len(names) - 1}, or its name")
-
-
-def pure_profile(policy: Policy) -> tuple[int, ...] | None:
-    """The actions of a pure profile; None of a mixed one."""
-    sure = all(bool((p.max(-1).values == 1).all()) for p in policy)
-    return tuple(int(p.argmax(-1)) for p in policy) if sure else None
-
-
-def sphere(policy: Policy, radius: float, count: int, generator: Stream) -> Policy:
-    """Policies [b, a] at distance `radius` from x, or nearly as far as the simplex goes there, in random directions.
-
-    Players share the radius at random: were the shares all the same, symmetric games would start on curves that lead
-    into saddles. Each moves towards a uniformly random policy and, if need be, past it.
-    """
-    like: dict[str, Any] = {"dtype": policy[0].dtype, "device": policy[0].device}
-    can = torch.tensor([x.shape[-1] > 1 for x in policy], device=like["device"])
-    shares = generator.uniform((count, len(policy)), **like) * can
-    shares = radius * shares / shares.sum(-1, keepdim=True).clamp(min=1e-300)
-    found = []
-    for i, given in enumerate(policy):
-        x = given / given.sum(-1, keepdim=True)  # a row may be given with six digits
-        spread = -generator.uniform((count, *x.shape), **like).log()
-        way = spread / spread.sum(-1, keepdim=True) - x  # towards a point that is uniform on the simplex
-        apart = way.abs().sum(-1, keepdim=True) / 2
-        edge = torch.where(way < 0, -x / way, math.inf).amin(-1, keepdim=True)
-        weight = torch.minimum(shares[:, i : i + 1] / apart.clamp(min=1e-300), INSIDE * edge)
-        found.append((x + way * weight).clamp(min=0) if can[i] else x.expand_as(way))
-    return tuple(found)
 
 
 def _margin(game: NormalFormGame, x: Policy, pure: tuple[int, ...] | None) -> Fraction | float:

@@ -77,7 +77,8 @@ def certify(game: str, game_options: tuple[str, ...], seed: int, threads: int, a
 
 
 def _certify_equilibria(game: str, played: Any, given: dict[str, Any], seed: int, as_json: bool) -> None:
-    from gamesim.certificates.stability import certify_equilibrium, learner
+    from gamesim.certificates.learners import learner
+    from gamesim.certificates.stability import certify_equilibrium
     from gamesim.making import make_solver
 
     name, typed = given.pop("solver", "ftrl"), pairs("-s", given.pop("solver_options", ()))
