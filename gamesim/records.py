@@ -339,11 +339,12 @@ def read_trace(folder: Path, until: int | None = None) -> Trace:
 
 def summarize(folder: Path, config: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """The JSON of `gamesim run`: means over seeds of every metric of the trace."""
-    metrics = {}
+    metrics, adding = {}, getattr(result.state, "metrics", {})  # what adds up along a run is best read at its end
     for name, values in result.trace.metrics.items():
         means = [float(v.mean()) for v in values]
         finite = [m for m in means if math.isfinite(m)]
-        metrics[name] = {"first": means[0], "last": means[-1], "best": min(finite, default=math.nan)}
+        best = means[-1] if name in adding else min(finite, default=math.nan)
+        metrics[name] = {"first": means[0], "last": means[-1], "best": best}
     return {
         "run": str(folder),
         "game": config["game"]["id"],

@@ -274,3 +274,10 @@ def test_a_problem_that_is_known_to_be_solved_elsewhere() -> None:
         solve(problem, Odd())
     with pytest.raises(InvalidInput, match="no solver of gamesim takes this game"):
         solve(object(), Odd())
+
+
+def test_what_adds_up_is_best_at_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = ran(capsys, "run", "bandits/bernoulli", "ucb", "--iterations", "30", "--seeds", "2")[0]["metrics"]
+    assert metrics["rounds"] == {"first": 0, "last": 30, "best": 30}
+    assert metrics["regret"]["best"] == metrics["regret"]["last"] > 0
+    assert metrics["exploitability"]["best"] <= metrics["exploitability"]["last"]

@@ -1,6 +1,7 @@
 """What solvers of bandits share: they play a round at each step, and many rounds at once where nobody looks on."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -55,7 +56,7 @@ class Losses(Learned):
         return cls(start, Tally.of(game), torch.zeros_like(start[0]))
 
 
-class Rounds:
+class Rounds(ABC):
     """A solver of bandits: its step is a round."""
 
     requires: ClassVar[Any] = BanditGame
@@ -67,8 +68,9 @@ class Rounds:
             return []
         return [f"game: its arms change with time, and {self.needs_stationary}; exp3-spec is made for that"]
 
+    @abstractmethod
     def step(self, t: int, game: Any, state: Any, generator: Stream) -> Any:
-        raise NotImplementedError
+        """Play round t and learn from it."""
 
     def leap(self, t: int, until: int, game: Any, state: Any, generator: Stream) -> tuple[Any, int]:
         """The same steps with luck drawn ahead; none once every run has ended, since none would change anything."""

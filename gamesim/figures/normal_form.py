@@ -87,12 +87,18 @@ def draw_payoffs(axes: Axes, u: Any, players: Sequence[str], actions: Sequence[S
     size = 12 if max(rows, columns) <= 4 else 8
     for a in range(rows):
         for b in range(columns):
-            for best, value, place, align, colour in (
-                (first[a, b], u[0, a, b], b - 0.06, "right", COLOURS[0]),
-                (second[a, b], u[1, a, b], b + 0.06, "left", COLOURS[1]),
+            for best, value, side, colour in (
+                (
+                    first[a, b],
+                    u[0, a, b],
+                    -1,
+                    COLOURS[0],
+                ),  # the row player below on the left, as bimatrices are written
+                (second[a, b], u[1, a, b], 1, COLOURS[1]),
             ):
-                weight = "bold" if best else "normal"
-                axes.text(place, a, f"{value:.4g}", ha=align, va="center", fontsize=size, color=colour, weight=weight)
+                style: dict[str, Any] = {"weight": "bold" if best else "normal", "color": colour, "fontsize": size}
+                align = "left" if side < 0 else "right"
+                axes.text(b + 0.38 * side, a - 0.2 * side, f"{value:.3g}", ha=align, va="center", **style)
     for a, b in pure:
         axes.add_patch(Rectangle((b - 0.46, a - 0.44), 0.92, 0.88, fill=False, ec=INK, lw=1.4))
 

@@ -136,6 +136,9 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
             values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
             positive = not adding and bool((values > FLOOR).any())  # what is zero all along has no place on a log scale
             logarithmic |= positive
+            if positive:  # nor has what is zero until something happens
+                begun = np.maximum.accumulate(np.nan_to_num(values) > FLOOR, axis=0).mean(axis=1) > 0.75
+                values[: int(begun.argmax())] = np.nan
             low, middle, high = np.percentile(values.clip(FLOOR) if positive else values, (25, 50, 75), axis=1)
             label = words.get(name, name) if len(lines) == 1 else line.name
             if bool(np.isnan(values[-1]).any()):
