@@ -21,7 +21,7 @@ demo: $(STAMP)  ## set up, solve an epidemic game on a real network, and draw it
 	@echo "$(CURDIR)/$(DEMO)/figures/convergence.png"
 
 test: $(STAMP)  ## set up and run every test
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: style types imports  ## set up and check format, style, types and import rules
 
