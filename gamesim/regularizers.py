@@ -16,7 +16,7 @@ the regulariser, with S the sum of the step sizes: geometric exp(-c S), finitely
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -178,11 +178,3 @@ def _power(y: Tensor, lam: Tensor, q: float) -> tuple[Tensor, Tensor]:
         return x, x * root
     x = torch.exp(torch.log(gap) * (-1 / (1 - q)))
     return x, x / gap
-
-
-def regularizer_named(value: Any) -> Regularizer:
-    """A regulariser from its text, `entropic` or `tsallis(0.5)`."""
-    from gamesim.parameters import convert
-
-    found: Regularizer = convert(value, Regularizer, "regularizer")
-    return found
