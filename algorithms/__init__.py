@@ -26,6 +26,10 @@ TABLE = {
         "a share of everyone switches to a best reply; logit dynamics with a temperature",
     ),
     "fixed-point": ("gamesim.algorithms.fixed_point:FixedPoint", "greedy or Boltzmann response to the last flow"),
+    "policy-gradient": (
+        "gamesim.algorithms.policy_gradient:PolicyGradient",
+        "everyone follows their own policy gradient: lazy or projected, exact or REINFORCE (stochastic games, simulators)",
+    ),
     "gradient-descent-ascent": (
         "gamesim.algorithms.gradient_descent_ascent:GradientDescentAscent",
         "everyone follows their own gradient: SGDA (variational problems, normal-form games)",

@@ -18,8 +18,8 @@ from gamesim.wrapping import Around
 
 
 def distance(policy: Policy, target: Policy) -> Tensor:
-    """Total variation from a target, one policy per player, summed over players: policy[..., a] -> [...]."""
-    apart = [(x - y).abs().sum(-1) / 2 for x, y in zip(policy, target, strict=True)]
+    """Total variation from a target, one policy [a] or [s, a] per player, summed over players and states: [...]."""
+    apart = [(x - y).abs().flatten(-y.dim()).sum(-1) / 2 for x, y in zip(policy, target, strict=True)]
     return torch.stack(torch.broadcast_tensors(*apart)).sum(0)
 
 

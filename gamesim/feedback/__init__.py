@@ -8,6 +8,7 @@ from gamesim.feedback.features import Features, Legendre, Tabular
 from gamesim.feedback.fitted import Estimate
 from gamesim.feedback.oracle import Exact, Feedback, Noisy, exact
 from gamesim.feedback.play import Bandit, Playable, Realised, draw_actions
+from gamesim.feedback.reinforce import Reinforce
 from gamesim.feedback.sampled import Sampled
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Noisy",
     "Playable",
     "Realised",
+    "Reinforce",
     "Sampled",
     "Tabular",
     "draw_actions",

@@ -2,12 +2,15 @@
 
 from gamesim.games.bandit import BanditGame
 from gamesim.games.congestion import CongestionGame
+from gamesim.games.episodic import Episodes, EpisodicGame
 from gamesim.games.game import Game, OccupancyGame, Policy, RegularizedGame
 from gamesim.games.graphon import ActionValues, GraphonGame
 from gamesim.games.matrix import DenseGame, MatrixGame, NormalFormGame
 from gamesim.games.polymatrix import PolymatrixGame
+from gamesim.games.stochastic import StochasticGame, TabularGame
 from gamesim.games.structured import StructuredGame, tabulate
 from gamesim.games.symmetric import SymmetricGame
+from gamesim.games.transitions import Sparse
 from gamesim.games.variational import VariationalInequality, VariationalProblem
 
 __all__ = [
@@ -15,6 +18,8 @@ __all__ = [
     "BanditGame",
     "CongestionGame",
     "DenseGame",
+    "Episodes",
+    "EpisodicGame",
     "Game",
     "GraphonGame",
     "MatrixGame",
@@ -23,8 +28,11 @@ __all__ = [
     "Policy",
     "PolymatrixGame",
     "RegularizedGame",
+    "Sparse",
+    "StochasticGame",
     "StructuredGame",
     "SymmetricGame",
+    "TabularGame",
     "VariationalInequality",
     "VariationalProblem",
     "tabulate",

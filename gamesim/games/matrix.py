@@ -161,24 +161,8 @@ class DenseGame(NormalFormGame):
         return {"dtype": self.payoffs.dtype, "device": self.payoffs.device}
 
     def values(self, policy: Policy) -> Policy:
-        return tuple(self._value(i, policy) for i in range(len(policy)))
-
-    def _value(self, player: int, policy: Policy) -> Tensor:
-        """sum over the others' actions, from the last player to the first."""
         n = len(policy)
-        found, letters = self.payoffs.select(-1 - n, player), list(range(n))
-        few = math.prod(self.action_counts) <= FEW
-        for other in reversed(range(n)):
-            if other != player:
-                kept = [k for k in letters if k != other]
-                if few:
-                    x = policy[other][(..., *[None] * len(kept), slice(None))]
-                    found = simplex.total(found.movedim(letters.index(other) - len(letters), -1) * x)
-                else:
-                    found = torch.einsum(found, [..., *letters], policy[other], [..., other], [..., *kept])
-                letters = kept
-        batch = torch.broadcast_shapes(found.shape[:-1], *(x.shape[:-1] for x in policy))
-        return found.expand(*batch, found.shape[-1])  # of one player no policy was contracted
+        return tuple(payoff_vector(self.payoffs.select(-1 - n, i), i, policy) for i in range(n))
 
     def answers(self, actions: Tensor, generator: Stream | None = None) -> Policy:
         batch = torch.broadcast_shapes(actions.shape[:-1], self.batch)
@@ -252,7 +236,7 @@ class MatrixGame(DenseGame):
     @classmethod
     def bimatrix(cls, first: Any, second: Any, **names: Any) -> "MatrixGame":
         """Two players: A[..., a1, a2] pays the one who chooses rows, B[..., a1, a2] the one who chooses columns."""
-        a, b = _as_tensor(first, "first"), _as_tensor(second, "second")
+        a, b = as_tensor(first, "first"), as_tensor(second, "second")
         for name, matrix in (("first", a), ("second", b)):
             if matrix.dim() < 2:
                 raise refuse(name, f"shape {list(matrix.shape)}", "a matrix [a1, a2]")
@@ -263,7 +247,7 @@ class MatrixGame(DenseGame):
     @classmethod
     def zero_sum(cls, matrix: Any, **names: Any) -> "MatrixGame":
         """Two players: A[..., a1, a2] is what the one who chooses columns pays to the one who chooses rows."""
-        a = _as_tensor(matrix, "matrix")
+        a = as_tensor(matrix, "matrix")
         return cls.bimatrix(a, -a, **names)
 
     def rational(self, player: int, profile: Sequence[int]) -> Fraction:
@@ -274,6 +258,24 @@ class MatrixGame(DenseGame):
         """What JSON says of it."""
         counts = list(self.action_counts)
         return {"kind": "MatrixGame", "title": self.title, "players": list(self.players), "action_counts": counts}
+
+
+def payoff_vector(payoffs: Tensor, player: int, policy: Policy) -> Tensor:
+    """v_i(x)[..., a] of u_i[..., a1, ..., an]: the sum over the others' actions, from the last to the first."""
+    n, found = len(policy), payoffs
+    letters = list(range(n))
+    few = math.prod(payoffs.shape[-n:]) <= FEW
+    for other in reversed(range(n)):
+        if other != player:
+            kept = [k for k in letters if k != other]
+            if few:
+                x = policy[other][(..., *[None] * len(kept), slice(None))]
+                found = simplex.total(found.movedim(letters.index(other) - len(letters), -1) * x)
+            else:
+                found = torch.einsum(found, [..., *letters], policy[other], [..., other], [..., *kept])
+            letters = kept
+    batch = torch.broadcast_shapes(found.shape[:-1], *(x.shape[:-1] for x in policy))
+    return found.expand(*batch, found.shape[-1])  # of one player no policy was contracted
 
 
 def action_counts(payoffs: Tensor, player_count: int | None = None) -> tuple[int, ...]:
@@ -292,7 +294,7 @@ def action_counts(payoffs: Tensor, player_count: int | None = None) -> tuple[int
 
 def as_payoffs(payoffs: Any, field: str = "payoffs", player_count: int | None = None) -> Tensor:
     """A tensor of finite payoffs, from a tensor, an array or nested lists; refused with the first bad place."""
-    u = _as_tensor(payoffs, field)
+    u = as_tensor(payoffs, field)
     if u.numel() > LARGEST:
         raise refuse(field, f"{u.numel():,} numbers", f"at most {LARGEST:,}; a larger game needs a structured class")
     if 0 in action_counts(u, player_count):
@@ -305,7 +307,7 @@ def as_payoffs(payoffs: Any, field: str = "payoffs", player_count: int | None = 
     return u
 
 
-def _as_tensor(values: Any, field: str) -> Tensor:
+def as_tensor(values: Any, field: str) -> Tensor:
     if isinstance(values, Tensor):
         if values.is_complex():
             raise refuse(field, f"dtype {values.dtype}", "real numbers")

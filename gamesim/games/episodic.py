@@ -1,0 +1,86 @@
+"""What is played in episodes: states that players tell apart, actions, rewards, and an end.
+
+Tabular stochastic games and simulators are both played so, and learners that only see episodes take either. A policy is
+pi_i(a | s) for each player, s what that player observes.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamesim.games.game import Policy
+from gamesim.randomness import Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Episodes:
+    """Episodes m of so many steps each, padded to the longest: what was played after the end is 0 and does not count.
+
+    Leading dimensions are those of the policies that played.
+    """
+
+    observations: Tensor
+    """s as each player sees it, whole numbers [..., m, time, player]."""
+    actions: Tensor
+    """[..., m, time, player]."""
+    rewards: Tensor
+    """[..., m, time, player]."""
+    alive: Tensor
+    """Whether the step was played, [..., m, time]."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """Steps played, [..., m]."""
+        return self.alive.sum(-1)
+
+    @cached_property
+    def returns(self) -> Tensor:
+        """Sum of rewards, [..., m, player]."""
+        return self.rewards.sum(-2)
+
+    @property
+    def to_go(self) -> Tensor:
+        """Sum of rewards from each step on, [..., m, time, player]."""
+        return self.rewards.flip(-2).cumsum(-2).flip(-2)
+
+
+class EpisodicGame(ABC):
+    """A game that is played in episodes."""
+
+    @property
+    @abstractmethod
+    def action_counts(self) -> tuple[int, ...]:
+        """How many actions each player has."""
+
+    @property
+    @abstractmethod
+    def observation_counts(self) -> tuple[int, ...]:
+        """How many states each player tells apart."""
+
+    @abstractmethod
+    def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
+        """So many episodes under policies [..., s, a], played as they are, for each element of their batch."""
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The leading dimensions of a batch of games."""
+        return ()
+
+    @property
+    def like(self) -> dict[str, Any]:
+        """dtype and device of policies."""
+        return {"dtype": torch.float64, "device": "cpu"}
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """A name for each player."""
+        return tuple(str(i + 1) for i in range(len(self.action_counts)))
+
+    def start(self) -> Policy:
+        """The uniform policies, [..., s, a]."""
+        sizes = zip(self.observation_counts, self.action_counts, strict=True)
+        return tuple(torch.full((*self.batch, s, a), 1 / a, **self.like) for s, a in sizes)

@@ -1,0 +1,366 @@
+"""Stochastic games: in every state everyone chooses at the same time, is paid, and the state moves on or play ends.
+
+In state s the joint action a pays R_i(s, a) to player i, and the next state is t with probability P(t | s, a); the rows
+of P may sum to less than one, and play stops with the rest, zeta(s, a) = 1 - sum_t P(t | s, a) > 0. A discount is
+the same thing: discount * P stands for P everywhere below, and a sampled episode of a discounted game stops with
+probability 1 - discount after each step. Under policies pi_i(a | s),
+
+    V_i = R_i^pi + P^pi V_i                          value of each state for player i
+    Q_i(s, a) = E_{a_-i ~ pi_-i}[ R_i(s, a) + sum_t P(t | s, a) V_i(t) ]
+    d = rho + (P^pi)^T d                             expected visits to each state, from the initial law rho
+    v_i(s, a) = d(s) Q_i(s, a)                       gradient of <rho, V_i> in player i's own policy
+
+A policy is a Nash equilibrium where no player gains by another policy of its own: max V_i - V_i = 0, by policy
+iteration (Howard, 1960). Exploitability is the sum over players of what a best response gains from rho (NashConv);
+`gains` has it for every player and state, and a policy without gains anywhere is a Markov perfect equilibrium. Where
+every state is visited, first-order stationary points <v_i(pi), pi_i' - pi_i> <= 0 are the Nash equilibria.
+
+Shapley, PNAS 39 (1953); Giannou, Lotidis, Mertikopoulos and Vlatakis-Gkaragkounis, "On the convergence of policy
+gradient methods to Nash equilibria in general stochastic games", NeurIPS 2022, arXiv 2210.08857.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gamesim import simplex
+from gamesim.errors import refuse
+from gamesim.games.episodic import Episodes, EpisodicGame
+from gamesim.games.game import Policy, require_rows
+from gamesim.games.matrix import LARGEST, as_tensor, payoff_vector
+from gamesim.games.rollouts import play_episodes
+from gamesim.games.transitions import Law, Sparse, as_law, require_law
+from gamesim.randomness import Stream
+
+SURE = 1e-12
+"""The least stopping probability that counts as one."""
+SWEEPS = 1000
+"""Rounds of policy iteration at most: it takes a few, and never more than there are policies."""
+
+
+class TabularGame(EpisodicGame):
+    """A finite stochastic game by its tables: fields, properties or cached properties of a subclass.
+
+    A game of N players has reward[..., player, s, a1, ..., an], transition[..., s, a1, ..., an, t] (or `Sparse`) and
+    initial[..., s]; leading dimensions are a batch of games.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def reward(self) -> Tensor:
+            """R[..., player, s, a1, ..., an]."""
+
+        @property
+        def transition(self) -> Tensor | Sparse:
+            """P[..., s, a1, ..., an, t]."""
+
+        @property
+        def initial(self) -> Tensor:
+            """rho[..., s]."""
+
+    discount: float = 1.0
+    """Weight of the next step: a stopping probability of 1 - discount."""
+    player_count: int | None = None
+    """How many players; None reads it off the shape, which a batch of games may leave open."""
+
+    @cached_property
+    def action_counts(self) -> tuple[int, ...]:
+        return _counts(self.reward, self.player_count)
+
+    @cached_property
+    def state_count(self) -> int:
+        """S."""
+        return int(self.reward.shape[-1 - len(self.action_counts)])
+
+    @property
+    def joint_count(self) -> int:
+        """J, how many joint actions there are."""
+        return math.prod(self.action_counts)
+
+    @property
+    def observation_counts(self) -> tuple[int, ...]:
+        return (self.state_count,) * len(self.action_counts)
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        shapes = self.reward.shape[: -2 - len(self.action_counts)], self.law.totals.shape[:-2], self.initial.shape[:-1]
+        return tuple(torch.broadcast_shapes(*shapes))
+
+    @property
+    def like(self) -> dict[str, Any]:
+        return {"dtype": self.reward.dtype, "device": self.reward.device}
+
+    @property
+    def actions(self) -> tuple[tuple[str, ...], ...]:
+        """A name for each action of each player."""
+        return tuple(tuple(str(a + 1) for a in range(count)) for count in self.action_counts)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """A name for each state."""
+        return tuple(str(s + 1) for s in range(self.state_count))
+
+    @cached_property
+    def law(self) -> Law:
+        """discount * P over joint actions, what values and episodes are made of."""
+        return as_law(self.transition, self.action_counts, self.discount)
+
+    @property
+    def stopping(self) -> Tensor:
+        """zeta(s, a) = 1 - discount * sum_t P(t | s, a), [..., s, a1, ..., an]."""
+        stopping: Tensor = (1 - self.law.totals).unflatten(-1, self.action_counts)
+        return stopping
+
+    @cached_property
+    def zero_sum(self) -> bool:
+        """Whether there are two players and what one wins the other loses."""
+        n = len(self.action_counts)
+        total = self.reward.sum(-2 - n)
+        return n == 2 and bool((total.abs() <= 1e-12 * self.reward.abs().amax()).all())
+
+    def joint(self, policy: Policy) -> Tensor:
+        """Probabilities of joint actions, [..., s, j]."""
+        found = policy[0]
+        for x in policy[1:]:
+            found = (found[..., :, None] * x[..., None, :]).flatten(-2)
+        return found
+
+    def chain(self, policy: Policy) -> Tensor:
+        """P^pi, [..., s, t]: from state to state, the discount included."""
+        return self.law.chain(self.joint(policy))
+
+    def stage(self, values: Tensor) -> Tensor:
+        """What joint actions are worth if values[..., player, s] follow: [..., player, s, a1, ..., an]."""
+        after = self.law.expect(values.movedim(-2, 0)).movedim(0, -3)
+        return self.reward + after.reshape(*after.shape[:-1], *self.action_counts)
+
+    def state_values(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
+        """V[..., player, s]; with a temperature everyone also values so much of their own entropy in each step."""
+        n = len(policy)
+        joint = self.joint(policy)
+        reward = self.reward.flatten(-n)
+        paid = simplex.total(reward * joint.unsqueeze(-3))
+        if isinstance(temperature, Tensor) or temperature > 0:
+            lam = simplex.per_state(temperature)
+            paid = paid + torch.stack(torch.broadcast_tensors(*(lam * simplex.entropy(x) for x in policy)), -2)
+        return self._solve(self.law.chain(joint), paid)
+
+    def occupancy(self, policy: Policy) -> Tensor:
+        """d(s), how often each state is visited in an episode, [..., s]."""
+        chain = self.chain(policy)
+        start = self.initial.expand(*chain.shape[:-1])
+        return self._solve(chain.mT, start[..., None, :])[..., 0, :]
+
+    def values(self, policy: Policy, temperature: Any = 0.0) -> Policy:
+        """Q_i[..., s, a]: what each action of each player is worth."""
+        return self.answers_to(policy, self.state_values(policy, temperature))
+
+    def answers_to(self, policy: Policy, values: Tensor) -> Policy:
+        """Q_i[..., s, a] if values[..., player, s] follow and the others play their policies."""
+        stage, n = self.stage(values), len(policy)
+        return tuple(payoff_vector(stage.select(-2 - n, i), i, policy) for i in range(n))
+
+    def feedback(self, policy: Policy, temperature: Any = 0.0) -> Policy:
+        """The value of each action in each state, Q_i[..., s, a]; `gradients` weighs them by visits."""
+        return self.values(policy, temperature)
+
+    def gradients(self, policy: Policy) -> Policy:
+        """v_i[..., s, a] = d(s) Q_i(s, a), the gradient of player i's payoff in its own policy."""
+        visits = self.occupancy(policy)[..., None]
+        return tuple(visits * q for q in self.values(policy))
+
+    def payoffs_of(self, policy: Policy) -> Tensor:
+        """<rho, V_i>[..., player]."""
+        return self._from_start(self.state_values(policy))
+
+    def best_responses(self, policy: Policy, temperature: Any = 0.0) -> tuple[Policy, Tensor]:
+        """A best response of each player to the others' policies, [..., s, a], and its values [..., player, s]."""
+        best, gains = self._improved(policy, temperature)
+        return best, self.state_values(policy, temperature) + gains
+
+    def gains(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
+        """What a best response gains in every state, [..., player, s]; with a temperature of the regularised game."""
+        return self._improved(policy, temperature)[1]
+
+    def regrets(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
+        """What each player's best response gains from the initial law, [..., player]."""
+        return self._from_start(self.gains(policy, temperature))
+
+    def exploitability(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
+        """The sum over players of what a best response gains from the initial law (NashConv), [...]."""
+        return self.regrets(policy, temperature).sum(-1)
+
+    def metrics(self, policy: Policy, temperature: Any = 0.0) -> dict[str, Tensor]:
+        """Exploitability from the initial law, the largest gain in any state, and the regularised exploitability."""
+        gains = self.gains(policy)
+        found = {"exploitability": self._from_start(gains).sum(-1), "worst_gain": gains.amax((-2, -1))}
+        if isinstance(temperature, Tensor) or temperature > 0:
+            found["regularized_exploitability"] = self.exploitability(policy, temperature)
+        return found
+
+    def operator(self, policy: Policy) -> Policy:
+        """F(pi) = -v(pi): equilibria that visit every state solve <F(pi*), pi - pi*> >= 0."""
+        return tuple(-v for v in self.gradients(policy))
+
+    def project(self, point: Policy) -> Policy:
+        """The nearest policies, row by row."""
+        return tuple(map(simplex.project, point))
+
+    def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
+        return play_episodes(self, policy, episodes, generator)
+
+    def validate(self) -> None:
+        """Refuse tables of a user's class that are no game, before any iteration."""
+        require_tables(self)
+
+    def _from_start(self, values: Tensor) -> Tensor:
+        return simplex.total(values * self.initial.unsqueeze(-2))
+
+    def _solve(self, chain: Tensor, right: Tensor) -> Tensor:
+        """x[..., player, s] = right + chain x, for chain[..., s, t] and right[..., player, s]."""
+        identity = torch.eye(chain.shape[-1], dtype=chain.dtype, device=chain.device)
+        batch = torch.broadcast_shapes(chain.shape[:-2], right.shape[:-2])
+        matrix, right = (identity - chain).expand(*batch, *chain.shape[-2:]), right.expand(*batch, *right.shape[-2:])
+        found: Tensor = torch.linalg.solve(matrix, right.mT)
+        return found.mT
+
+    def _improved(self, policy: Policy, temperature: Any) -> tuple[Policy, Tensor]:
+        """Policy iteration from a policy, all players side by side: best responses, and V* - V of each.
+
+        By the performance difference identity V' - V = (I - P')^-1 (T' V - V): written so, gains keep their digits near
+        an equilibrium, where the difference of two values would lose them.
+        """
+        old = self.state_values(policy, temperature)
+        q = self.answers_to(policy, old)
+        slack = [simplex.regret(x, v, temperature) for x, v in zip(policy, q, strict=True)]  # of pi_i itself
+        best = [simplex.soft_argmax(v, temperature) for v in q]
+        gains = torch.zeros_like(old)
+        for _ in range(SWEEPS):
+            advantage = [a - simplex.regret(x, v, temperature) for a, x, v in zip(slack, best, q, strict=True)]
+            chain = torch.stack(
+                torch.broadcast_tensors(*(self.chain(_replaced(policy, i, x)) for i, x in enumerate(best)))
+            )
+            right = torch.stack(torch.broadcast_tensors(*advantage))
+            new = self._solve(chain, right[..., None, :])[..., 0, :].movedim(0, -2)
+            close = 64 * torch.finfo(old.dtype).eps * (old.abs() + new.abs()).amax((-2, -1), keepdim=True)
+            better, gains = bool((new - gains > close).any()), torch.maximum(gains, new)
+            if not better:
+                break
+            answers = self.answers_to(policy, old + new)
+            best = [_greedy(x, v, temperature, close[..., 0]) for x, v in zip(best, answers, strict=True)]
+        return tuple(best), gains.clamp(min=0)
+
+
+def _replaced(policy: Policy, i: int, x: Tensor) -> Policy:
+    return (*policy[:i], x, *policy[i + 1 :])
+
+
+def _greedy(x: Tensor, values: Tensor, temperature: Any, close: Tensor) -> Tensor:
+    """The best actions, and those of before where they are as good up to rounding."""
+    better = simplex.soft_argmax(values, temperature)
+    if isinstance(temperature, Tensor) or temperature > 0:
+        return better
+    return torch.where((simplex.regret(x, values) <= close)[..., None], x, better)
+
+
+@dataclass(frozen=True, eq=False)
+class StochasticGame(TabularGame):
+    """A finite stochastic game by its tables.
+
+    >>> game = StochasticGame([[[1.0, 0.0]]], [[[0.5], [0.5]]])  # one player, one state: stay or go, half of them end
+    >>> game.state_values((torch.tensor([[1.0, 0.0]]).double(),)).tolist()
+    [[2.0]]
+    """
+
+    reward: Tensor
+    """R[..., player, s, a1, ..., an]; arrays and nested lists are taken, too."""
+    transition: Tensor | Sparse
+    """P[..., s, a1, ..., an, t], rows of at most 1; or the successors of each (s, a) and their probabilities."""
+    initial: Tensor | None = None  # type: ignore[assignment]
+    """rho[..., s]; uniform if left out."""
+    discount: float = 1.0
+    """Weight of the next step; 1 where rows of P sum to less than 1."""
+    players: tuple[str, ...] = ()
+    """A name for each player; 1, 2, ... if left out."""
+    actions: tuple[tuple[str, ...], ...] = ()
+    """A name for each action of each player; 1, 2, ... if left out."""
+    states: tuple[str, ...] = ()
+    """A name for each state; 1, 2, ... if left out."""
+    player_count: int | None = None
+    """How many players; needed where a batch of games could be read as one game."""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
+        put("reward", as_tensor(self.reward, "reward"))
+        if not isinstance(self.transition, Sparse):
+            put("transition", as_tensor(self.transition, "transition").to(self.reward))
+        counts = self.action_counts
+        states = self.state_count
+        uniform = torch.full((states,), 1 / max(states, 1), **self.like)
+        put("initial", uniform if self.initial is None else as_tensor(self.initial, "initial").to(self.reward))
+        put("players", tuple(self.players) or tuple(str(i + 1) for i in range(len(counts))))
+        put("actions", tuple(map(tuple, self.actions)) or tuple(tuple(str(a + 1) for a in range(c)) for c in counts))
+        put("states", tuple(self.states) or tuple(str(s + 1) for s in range(states)))
+        require_tables(self)
+        for name, found, wanted in (
+            ("players", (len(self.players),), (len(counts),)),
+            ("actions", tuple(map(len, self.actions)), counts),
+            ("states", (len(self.states),), (states,)),
+        ):
+            if found != wanted:
+                raise refuse(name, f"{list(found)} names", f"{list(wanted)}")
+
+    def plain(self) -> dict[str, Any]:
+        """What JSON says of it."""
+        counts = {"states": self.state_count, "action_counts": list(self.action_counts)}
+        return {"kind": "StochasticGame", "title": self.title, "players": list(self.players), **counts}
+
+
+def require_tables(game: TabularGame) -> None:
+    """Refuse tables that are no stochastic game, naming the first place that is wrong."""
+    reward = game.reward
+    if not isinstance(reward, Tensor) or not reward.is_floating_point():
+        raise refuse("reward", type(reward).__name__, "a floating-point tensor [..., player, s, a1, ..., an]")
+    counts = game.action_counts
+    if 0 in reward.shape:
+        raise refuse("reward", f"shape {list(reward.shape)}", "at least one state, and one action for each player")
+    if not bool(reward.isfinite().all()):
+        place = tuple((~reward.isfinite()).nonzero()[0].tolist())
+        raise refuse(f"reward{list(place)}", float(reward[place]), "a finite reward")
+    states = game.state_count
+    if states * states > LARGEST:
+        raise refuse("reward", f"{states:,} states", f"at most {math.isqrt(LARGEST):,}: values take a system of S x S")
+    if not isinstance(game.discount, float | int) or not 0 < game.discount <= 1:
+        raise refuse("discount", game.discount, "a number above 0 and at most 1")
+    require_law(game.transition, counts, states)
+    stopping = game.stopping
+    if float(stopping.min()) < SURE:
+        place = tuple((stopping < SURE).nonzero()[0].tolist())
+        wanted = "a positive probability that play stops: rows of transition below 1, or a discount below 1"
+        raise refuse(f"stopping{list(place)}", "0", wanted)
+    if game.initial.shape[-1] != states:
+        raise refuse("initial", f"shape {list(game.initial.shape)}", f"[..., {states}], one number for each state")
+    require_rows(game.initial, "initial")
+    try:
+        _ = game.batch
+    except RuntimeError:
+        shapes = f"reward {list(reward.shape)}, transition {list(game.law.totals.shape)} over joint actions"
+        raise refuse("batch", shapes, "leading dimensions that broadcast") from None
+
+
+def _counts(reward: Tensor, player_count: int | None) -> tuple[int, ...]:
+    """The last N dimensions of R[..., player, s, a1, ..., an]; where N is open, the largest that fits."""
+    for n in range(reward.dim() - 2, 0, -1) if player_count is None else [player_count]:
+        if 0 < n <= reward.dim() - 2 and reward.shape[-2 - n] == n:
+            return tuple(reward.shape[-n:])
+    players = "as many players as" if player_count is None else f"{player_count} players and"
+    wanted = f"[..., player, s, a1, ..., an]: {players} dimensions of actions"
+    raise refuse("reward", f"shape {list(reward.shape)}", wanted)

@@ -1,0 +1,186 @@
+"""Laws of the next state: a dense table, or only the states that can follow.
+
+Joint actions are one dimension j, the last player's action fastest. Rows may sum to less than one: the rest is the
+probability that the episode ends.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamesim.errors import refuse
+
+FEW = 64
+"""Numbers up to which sums are written out: a matrix product rounds a seed in a batch differently than alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """P(t | s, a) by the few states that can follow: probabilities[..., s, a1, ..., an, k] of successors of that shape.
+
+    A successor may stand twice; what is padded has probability 0.
+    """
+
+    successors: Tensor
+    probabilities: Tensor
+
+
+class Law(ABC):
+    """P(t | s, j) with rows that sum to at most one."""
+
+    @abstractmethod
+    def expect(self, values: Tensor) -> Tensor:
+        """sum_t P(t | s, j) V(t): values[..., t] -> [..., s, j]."""
+
+    @abstractmethod
+    def chain(self, joint: Tensor) -> Tensor:
+        """sum_j pi(j | s) P(t | s, j): joint[..., s, j] -> [..., s, t]."""
+
+    @property
+    @abstractmethod
+    def totals(self) -> Tensor:
+        """sum_t P(t | s, j), [..., s, j]."""
+
+    @abstractmethod
+    def draw(self, u: Tensor, state: Tensor, joint: Tensor) -> Tensor:
+        """The next state by inverse distribution function, S for the end: u, state and joint action of one shape.
+
+        Leading dimensions are aligned with those of a batch of games.
+        """
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """The table [..., s, j, t]."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLaw(Law):
+    """A table."""
+
+    table: Tensor
+    """[..., s, j, t]."""
+
+    def expect(self, values: Tensor) -> Tensor:
+        if self.table.shape[-1] <= FEW:
+            return (self.table * values[..., None, None, :]).sum(-1)
+        return torch.einsum("...sjt,...t->...sj", self.table, values)
+
+    def chain(self, joint: Tensor) -> Tensor:
+        if self.table.shape[-2] <= FEW:
+            return (self.table * joint[..., None]).sum(-2)
+        return torch.einsum("...sjt,...sj->...st", self.table, joint)
+
+    @cached_property
+    def totals(self) -> Tensor:
+        return self.table.sum(-1)
+
+    @cached_property
+    def _below(self) -> Tensor:
+        return self.table.cumsum(-1)
+
+    def draw(self, u: Tensor, state: Tensor, joint: Tensor) -> Tensor:
+        below = rows_of(self._below, state, joint)
+        return torch.searchsorted(below, u[..., None].contiguous(), right=True)[..., 0]
+
+    def dense(self) -> Tensor:
+        return self.table
+
+
+@dataclass(frozen=True, eq=False)
+class SparseLaw(Law):
+    """The successors k of each (s, j) and their probabilities, [..., s, j, k]."""
+
+    successors: Tensor
+    probabilities: Tensor
+
+    def expect(self, values: Tensor) -> Tensor:
+        shape = self.successors.shape
+        batch = torch.broadcast_shapes(shape[:-3], values.shape[:-1])
+        place = self.successors.expand(*batch, *shape[-3:]).flatten(-3)
+        after = values.expand(*batch, values.shape[-1]).gather(-1, place).reshape(*batch, *shape[-3:])
+        return (after * self.probabilities).sum(-1)
+
+    def chain(self, joint: Tensor) -> Tensor:
+        weight = self.probabilities * joint[..., None]
+        batch, states = weight.shape[:-3], weight.shape[-3]
+        place = self.successors.expand(weight.shape).flatten(-2)
+        return weight.new_zeros(*batch, states, states).scatter_add_(-1, place, weight.flatten(-2))
+
+    @cached_property
+    def totals(self) -> Tensor:
+        return self.probabilities.sum(-1)
+
+    @cached_property
+    def _below(self) -> Tensor:
+        return self.probabilities.cumsum(-1)
+
+    def draw(self, u: Tensor, state: Tensor, joint: Tensor) -> Tensor:
+        below = rows_of(self._below, state, joint)
+        k = torch.searchsorted(below, u[..., None].contiguous(), right=True)
+        after = rows_of(self.successors, state, joint).gather(-1, k.clamp(max=below.shape[-1] - 1))
+        return torch.where(k < below.shape[-1], after, self.successors.shape[-3])[..., 0]
+
+    def dense(self) -> Tensor:
+        table = self.probabilities.new_zeros(*self.probabilities.shape[:-1], self.probabilities.shape[-3])
+        return table.scatter_add_(-1, self.successors, self.probabilities)
+
+
+def rows_of(table: Tensor, state: Tensor, joint: Tensor) -> Tensor:
+    """table[..., s, j, x] at states and joint actions [..., rest] with the batch in front: [..., rest, x]."""
+    batch = table.shape[:-3]
+    flat = table.flatten(-3, -2)
+    place = state * table.shape[-2] + joint
+    if not any(size > 1 for size in batch):
+        return flat.reshape(flat.shape[-2:])[place]
+    many = state.dim() - len(batch)
+    flat = flat.reshape(-1, *flat.shape[-2:])
+    game = torch.arange(len(flat), device=table.device).reshape(*batch, *[1] * many)
+    return flat[game, place]
+
+
+def as_law(transition: Any, counts: Sequence[int], discount: float = 1.0) -> Law:
+    """discount * P, from a table [..., s, a1, ..., an, t] or `Sparse`, with joint actions in one dimension."""
+    n = len(counts)
+    if isinstance(transition, Sparse):
+        successors, probabilities = (x.flatten(-1 - n, -2) for x in (transition.successors, transition.probabilities))
+        return SparseLaw(*torch.broadcast_tensors(successors, discount * probabilities))
+    return DenseLaw(discount * transition.flatten(-1 - n, -2))
+
+
+def require_law(transition: Any, counts: Sequence[int], states: int, field: str = "transition") -> None:
+    """Refuse what is no law of the next state: shapes, numbers that are not finite or negative, rows above one."""
+    shape = (states, *counts)
+    if isinstance(transition, Sparse):
+        to, p = transition.successors, transition.probabilities
+        if to.is_floating_point() or to.is_complex() or to.dtype == torch.bool:
+            raise refuse(f"{field}.successors", to.dtype, "whole numbers")
+        for name, x in (("successors", to), ("probabilities", p)):
+            if x.dim() < len(shape) + 1 or tuple(x.shape[-1 - len(shape) : -1]) != shape:
+                wanted = f"[..., {', '.join(map(str, shape))}, k]"
+                raise refuse(f"{field}.{name}", f"shape {list(x.shape)}", wanted)
+        if to.shape[-1] != p.shape[-1]:
+            raise refuse(f"{field}.successors", f"shape {list(to.shape)}", f"that of probabilities, {list(p.shape)}")
+        outside = (to < 0) | (to >= states)
+        if bool(outside.any()):
+            place = tuple(outside.nonzero()[0].tolist())
+            raise refuse(f"{field}.successors{list(place)}", int(to[place]), f"a state from 0 to {states - 1}")
+    else:
+        p = transition
+        if not isinstance(p, Tensor) or not p.is_floating_point():
+            raise refuse(field, type(p).__name__, "a floating-point tensor [..., s, a1, ..., an, t], or Sparse")
+        if p.dim() < len(shape) + 1 or tuple(p.shape[-1 - len(shape) :]) != (*shape, states):
+            raise refuse(field, f"shape {list(p.shape)}", f"[..., {', '.join(map(str, (*shape, states)))}]")
+    for bad, wanted in ((~p.isfinite(), "a finite probability"), (p < 0, "a probability of at least 0")):
+        if bool(bad.any()):
+            place = tuple(bad.nonzero()[0].tolist())
+            raise refuse(f"{field}{list(place)}", float(p[place]), wanted)
+    total = p.sum(-1)
+    if bool((total > 1 + 1e-9).any()):
+        place = tuple((total > 1 + 1e-9).nonzero()[0].tolist())
+        wanted = "rows that sum to at most 1, the rest being the probability that the episode ends"
+        raise refuse(f"{field}{list(place)}", f"a row that sums to {float(total[place]):.9g}", wanted)
