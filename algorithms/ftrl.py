@@ -56,8 +56,8 @@ class FTRL:
     feedback: Feedback = Exact()
     """What is known of the payoffs: exact, noisy(scale), realised or bandit(exploration)."""
 
-    watches: ClassVar[bool] = True
-    """Its leaps can watch the distance from a target along the way."""
+    watches: ClassVar[tuple[str, ...]] = ("farthest",)
+    """What its leaps can see of a target along the way."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -100,7 +100,7 @@ class FTRL:
     def leap(
         self, t: int, until: int, game: Any, state: Leader, generator: Stream, target: Policy | None = None
     ) -> tuple[Any, ...] | None:
-        """Many plain steps at once in compiled loops: (state, iteration reached), and with a target how far it went."""
+        """Many plain steps at once in compiled loops: (state, iteration reached), and with a target what was seen."""
         if self.leader != "plain":
             return None
         landed = lanes.leap(
@@ -109,4 +109,4 @@ class FTRL:
         if landed is None:
             return None
         after = Leader(landed.scores, landed.policy), landed.reached
-        return after if target is None else (*after, landed.farthest)
+        return after if target is None else (*after, landed)

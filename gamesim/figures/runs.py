@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from gamesim.errors import InvalidInput, refuse
 from gamesim.figures.normal_form import draw_ends
-from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, STYLE, WORDS, bar, names_or_numbers
+from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, LEVELS, STYLE, WORDS, bar, names_or_numbers
 from gamesim.files import read_json
 from gamesim.loop import Result
 from gamesim.records import read_trace
@@ -53,6 +53,8 @@ def draw(*runs: Result | Path | str, metric: str | None = None) -> Figure:
                 figure.suptitle(_title(Path(runs[0])), x=0.01, ha="left", fontsize=9, color=INK)
             return figure
         title = _title(Path(runs[0]))  # type: ignore[arg-type]
+        if "states.0" in play[0]:
+            return _of_states(title, lines, metric, *play)
         if "policy.0" in play[0]:
             return _of_normal_form(title, lines, metric, *play)
         network = "edges" in play[0]
@@ -77,6 +79,30 @@ def _of_normal_form(
     players = words["players"]
     policies = [parts[f"policy.{i}"] for i in range(len(players))]
     draw_ends(right, policies, players, [words[f"actions.{i}"] for i in range(len(players))])
+    return figure
+
+
+def _of_states(
+    title: str, lines: Sequence[Line], metric: str | None, parts: dict[str, Any], words: dict[str, list[str]]
+) -> Figure:
+    """Convergence, and what each player plays in every state."""
+    players = words["players"]
+    figure = Figure(figsize=(4.6 + 2.2 * len(players), 3.9), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
+    left, *places = figure.subplots(1, 1 + len(players), width_ratios=[2.0, *[1.0] * len(players)])
+    convergence(left, lines, metric)
+    for i, (axes, player) in enumerate(zip(places, players, strict=True)):
+        names, policy = words[f"actions.{i}"], parts[f"states.{i}"]
+        image = axes.imshow(policy, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.set_title(f"Policy of {player}" if i == 0 else player)
+        axes.set_xlabel("action")
+        few = len(names) <= 6
+        axes.set_xticks(range(len(names)) if few else [0, len(names) - 1])
+        axes.set_xticklabels(names if few else [names[0], names[-1]], rotation=45 if max(map(len, names)) > 4 else 0)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        if i == 0:
+            axes.set_ylabel("state")
+    bar(places[-1], image, "probability")
     return figure
 
 
@@ -122,7 +148,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
 
     What falls is drawn on a log scale. Where a trace has a regret, that is what is drawn unless a metric is named.
     """
-    words = WORDS | GROWING
+    words = WORDS | GROWING | LEVELS
     known = list(lines[0].trace.metrics)
     adding = metric in GROWING or (metric is None and any(name in GROWING for name in known))
     logarithmic = False
@@ -130,11 +156,13 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
         metrics = line.trace.metrics
         if metric is not None and metric not in metrics:
             raise refuse("metric", metric, f"one of {', '.join(metrics)}")
-        among = [m for m in (GROWING if adding else WORDS) if m in metrics]
+        among = [m for m in (GROWING if adding else WORDS) if m in metrics] or known[:1]
         for name in [metric] if metric else among[: 3 if len(lines) == 1 else 1]:
             values = np.stack([v.reshape(-1).numpy() for v in metrics[name]])
             values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
-            positive = not adding and bool((values > FLOOR).any())  # what is zero all along has no place on a log scale
+            positive = (
+                not adding and name not in LEVELS and bool((values > FLOOR).any())
+            )  # what is zero all along has no place on a log scale
             logarithmic |= positive
             if positive:  # nor has what is zero until something happens
                 begun = np.maximum.accumulate(np.nan_to_num(values) > FLOOR, axis=0).mean(axis=1) > 0.75
@@ -155,7 +183,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
         axes.set_xlim(left=0)
     axes.set_xlabel("iteration")
     distance = "Distance from equilibrium" if "exploitability" in known else "Distance from the solution"
-    single = "Regret" if adding else distance
+    single = "Regret" if adding else "What play pays" if known[0] in LEVELS else distance
     shown = metric or ("regret" if adding else next((m for m in WORDS if m in known), known[0]))
     axes.set_title(single if len(lines) == 1 else words.get(shown, shown))
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)

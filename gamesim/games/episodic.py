@@ -80,6 +80,17 @@ class EpisodicGame(ABC):
         """A name for each player."""
         return tuple(str(i + 1) for i in range(len(self.action_counts)))
 
+    @property
+    def actions(self) -> tuple[tuple[str, ...], ...]:
+        """A name for each action of each player."""
+        return tuple(tuple(str(a + 1) for a in range(count)) for count in self.action_counts)
+
+    def picture(self, policy: Policy, shown: int = 4) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        """What a figure needs: policies [s, a] of the first players, the mean of a batch, and names in words."""
+        means = [x.reshape(-1, *x.shape[-2:]).mean(0) for x in policy[:shown]]
+        names = {f"actions.{i}": list(self.actions[i]) for i in range(len(means))}
+        return {f"states.{i}": x for i, x in enumerate(means)}, {"players": list(self.players[:shown]), **names}
+
     def start(self) -> Policy:
         """The uniform policies, [..., s, a]."""
         sizes = zip(self.observation_counts, self.action_counts, strict=True)

@@ -96,11 +96,6 @@ class TabularGame(EpisodicGame):
         return {"dtype": self.reward.dtype, "device": self.reward.device}
 
     @property
-    def actions(self) -> tuple[tuple[str, ...], ...]:
-        """A name for each action of each player."""
-        return tuple(tuple(str(a + 1) for a in range(count)) for count in self.action_counts)
-
-    @property
     def states(self) -> tuple[str, ...]:
         """A name for each state."""
         return tuple(str(s + 1) for s in range(self.state_count))

@@ -1,0 +1,164 @@
+"""Black boxes that are played in batches of episodes: nothing is known of them but what they answer.
+
+A simulator has no exploitability, since nobody can compute a best response. What is measured is the mean undiscounted
+return of `evaluation_episodes` episodes; every policy meets the same luck in them (common random numbers), so the
+measure is a function of the policy, and differences between policies are not those of luck.
+
+The seed of an episode and the draws of its actions are named by the stream and by the number of the episode. How many
+copies play at once and in which order changes nothing, and a seed in a batch plays as it does alone.
+"""
+
+import copy
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gamesim.errors import refuse
+from gamesim.games.episodic import Episodes, EpisodicGame
+from gamesim.games.game import Policy
+from gamesim.parameters import Count, convert
+from gamesim.randomness import Stream
+
+ENDLESS = 10_000
+"""Steps after which an episode is held to have no end, where `longest` does not say."""
+EVALUATION = 2**31 - 2
+"""An iteration that no run reaches: episodes that measure share no random numbers with those that are learned from."""
+LISTED = 8
+"""Players whose returns are traced one by one, at most."""
+
+
+class Moment(NamedTuple):
+    """What a step of every copy answers."""
+
+    observations: Tensor
+    """What everyone sees now, whole numbers [count, player]."""
+    rewards: Tensor
+    """[count, player]."""
+    terminated: Tensor
+    """Whether the episode came to an end of its own, [count]."""
+    truncated: Tensor
+    """Whether it was cut off, as by a limit of time, [count]."""
+
+
+class Simulator(EpisodicGame):
+    """A black box: `action_counts`, `observation_counts`, `reset` and `step` make one."""
+
+    evaluation_episodes: int = 50
+    """Episodes behind a measure."""
+    longest: int | None = None
+    """Steps after which an episode is cut off; None cuts none off, and refuses one without an end."""
+    width: int | None = None
+    """How many episodes run at once, at most; None for any number."""
+
+    @abstractmethod
+    def reset(self, seeds: Sequence[int]) -> Tensor:
+        """Begin an episode with each seed: what everyone sees, whole numbers [count, player]."""
+
+    @abstractmethod
+    def step(self, actions: Tensor) -> Moment:
+        """One step of every copy, actions[count, player]; what a copy answers after its end is not looked at."""
+
+    def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
+        episodes = convert(episodes, Count, "episodes")
+        self._require_shapes(policy)
+        batch = torch.broadcast_shapes(*(x.shape[:-2] for x in policy))
+        many = math.prod(batch)
+        below = [
+            x.expand(*batch, *x.shape[-2:]).cumsum(-1)[..., :-1].reshape(many, x.shape[-2], x.shape[-1] - 1)
+            for x in policy
+        ]
+        seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
+        drawn = (*seeds, *[1] * (len(batch) - len(seeds)), episodes)
+        luck = copy.copy(generator)
+        generator.split()  # set aside for any lengths: what is drawn after a rollout does not depend on them
+        beginnings = (luck.uniform(drawn) * 2**31).long().flatten()
+        place = torch.arange(math.prod(drawn)).reshape(drawn).expand(*batch, episodes).flatten()
+        waves, width = list[list[Tensor]](), self.width or len(place)
+        for first in range(0, len(place), width):
+            here = torch.arange(first, min(first + width, len(place)))
+            waves.append(self._play(below, here // episodes, beginnings, place[here], drawn, copy.copy(luck)))
+        longest = max(wave[-1].shape[1] for wave in waves)
+        parts = [torch.cat([_padded(x, longest) for x in part]) for part in zip(*waves, strict=True)]
+        return Episodes(*(x.reshape(*batch, episodes, *x.shape[1:]) for x in parts))
+
+    def _play(
+        self,
+        below: list[Tensor],
+        elements: Tensor,
+        beginnings: Tensor,
+        place: Tensor,
+        drawn: tuple[int, ...],
+        luck: Stream,
+    ) -> list[Tensor]:
+        """One episode for each place: observations, actions, rewards and whether it was alive, [count, time, ...]."""
+        players, like = len(below), self.like
+        seen, played, paid, living = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+        observed = self._looked_at(self.reset(beginnings[place].tolist()), len(place))
+        alive = torch.ones(len(place), dtype=torch.bool)
+        while bool(alive.any()):
+            if len(seen) == (self.longest or ENDLESS):
+                if self.longest is not None:
+                    break
+                wanted = f"an environment that comes to an end, or longest={ENDLESS}, which cuts its episodes off"
+                raise refuse("longest", f"none, and an episode goes on after {ENDLESS:,} steps", wanted)
+            u = luck.quick((*drawn, players), like["dtype"]).reshape(-1, players)[place]
+            chosen = [(table[elements, observed[:, i]] <= u[:, i : i + 1]).sum(-1) for i, table in enumerate(below)]
+            actions = torch.stack(chosen, -1)
+            moment = self.step(actions)
+            rewards = moment.rewards.to(**like)
+            if not bool(rewards[alive].isfinite().all()):
+                copy_, player = ((~rewards.isfinite()) & alive[:, None]).nonzero()[0].tolist()
+                raise refuse(f"rewards[{copy_}, {player}]", float(rewards[copy_, player]), "a finite reward")
+            seen.append(torch.where(alive[:, None], observed, 0))
+            played.append(torch.where(alive[:, None], actions, 0))
+            paid.append(torch.where(alive[:, None], rewards, 0.0))
+            living.append(alive)
+            alive = alive & ~(moment.terminated | moment.truncated)
+            observed = self._looked_at(torch.where(alive[:, None], moment.observations, 0), len(place))
+        return [torch.stack(x, 1) for x in (seen, played, paid, living)]
+
+    def returns_of(self, policy: Policy, episodes: int | None = None, seed: int = 0) -> Tensor:
+        """Mean undiscounted return of each player, [..., player], with the same luck for every policy."""
+        played = self.rollout(policy, self.evaluation_episodes if episodes is None else episodes, self._judge(seed))
+        return played.returns.mean(-2)
+
+    def metrics(self, policy: Policy, temperature: Any = 0.0) -> dict[str, Tensor]:
+        """The mean return over players, and of several each one's, from `evaluation_episodes` episodes."""
+        returns = self.returns_of(policy)
+        found = {"return": returns.mean(-1)}
+        if 1 < returns.shape[-1] <= LISTED:
+            found |= {f"return_{i + 1}": returns[..., i] for i in range(returns.shape[-1])}
+        return found
+
+    @staticmethod
+    def _judge(seed: int) -> Stream:
+        return Stream(seed, EVALUATION)
+
+    def _require_shapes(self, policy: Policy) -> None:
+        wanted = list(zip(self.observation_counts, self.action_counts, strict=True))
+        if len(policy) != len(wanted):
+            raise refuse("policy", f"{len(policy)} tensors", f"{len(wanted)}, one per player")
+        for i, (x, (s, a)) in enumerate(zip(policy, wanted, strict=True)):
+            if tuple(x.shape[-2:]) != (s, a):
+                raise refuse(f"policy[{i}]", f"shape {list(x.shape)}", f"[..., {s}, {a}]")
+
+    def _looked_at(self, observed: Tensor, count: int) -> Tensor:
+        """What everyone sees, refused where it is no number of an observation."""
+        counts = torch.tensor(self.observation_counts)
+        if tuple(observed.shape) != (count, len(counts)) or observed.is_floating_point():
+            what = f"{observed.dtype} of shape {list(observed.shape)}"
+            raise refuse("observations", what, f"whole numbers [{count}, {len(counts)}], for each copy and player")
+        outside = (observed < 0) | (observed >= counts)
+        if bool(outside.any()):
+            row, i = outside.nonzero()[0].tolist()
+            raise refuse(f"observations[{row}, {i}]", int(observed[row, i]), f"a number from 0 to {int(counts[i]) - 1}")
+        return observed
+
+
+def _padded(x: Tensor, longest: int) -> Tensor:
+    """[count, time, ...] with zeros up to the longest episode."""
+    return torch.cat([x, x.new_zeros(x.shape[0], longest - x.shape[1], *x.shape[2:])], 1)
