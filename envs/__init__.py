@@ -130,6 +130,46 @@ TABLE = {
         "gamesim.envs.bandits.long_horizon:LongHorizon",
         "contexts whose choice pays at a few later times",
     ),
+    "stochastic/two-state": (
+        "gamesim.envs.stochastic.two_state:TwoState",
+        "the first action pays more whatever happens; half of all steps are the last: a strict equilibrium",
+    ),
+    "stochastic/random": ("gamesim.envs.stochastic.families:RandomStochastic", "rewards and transitions at random"),
+    "stochastic/zero-sum": (
+        "gamesim.envs.stochastic.families:ZeroSumStochastic",
+        "two players, what one wins the other loses",
+    ),
+    "stochastic/team": ("gamesim.envs.stochastic.families:Team", "everyone is paid the same"),
+    "stochastic/potential": ("gamesim.envs.stochastic.families:PotentialStochastic", "a Markov potential game"),
+    "stochastic/constructed": (
+        "gamesim.envs.stochastic.constructed:Constructed",
+        "a random game with an equilibrium built in: strict, interior, and kinds between",
+    ),
+    "stochastic/soccer": (
+        "gamesim.envs.stochastic.soccer:Soccer",
+        "Littman's soccer: two players, a ball, two goals; zero-sum",
+    ),
+    "stochastic/grid-coordination": (
+        "gamesim.envs.stochastic.grids:GridCoordination",
+        "walk to goals on a grid, and meet there",
+    ),
+    "stochastic/congestion": (
+        "gamesim.envs.stochastic.congestion:DistancingCongestion",
+        "choose facilities; crowds bring everyone into a worse state",
+    ),
+    "stochastic/resource": ("gamesim.envs.stochastic.commons:Resource", "draw on a common pool that renews itself"),
+    "stochastic/fishery": (
+        "gamesim.envs.stochastic.commons:Fishery",
+        "the great fish war: catch now, or leave fish to grow",
+    ),
+    "stochastic/climate": (
+        "gamesim.envs.stochastic.climate:Climate",
+        "emit or abate, and damages behind a tipping point",
+    ),
+    "stochastic/repeated": (
+        "gamesim.envs.stochastic.repeated:Repeated",
+        "any normal-form game again and again, with memory",
+    ),
     "variational/bilinear": (
         "gamesim.envs.variational.bilinear:Bilinear",
         "saddle x'Ay: gradients circle, extragradient arrives",

@@ -94,12 +94,14 @@ def _of_states(
     for i, (axes, player) in enumerate(zip(places, players, strict=True)):
         names, policy = words[f"actions.{i}"], parts[f"states.{i}"]
         image = axes.imshow(policy, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        axes.set_title(f"Policy of {player}" if i == 0 else player)
+        axes.set_title(f"Player {player}" if player.isdecimal() else player)
         axes.set_xlabel("action")
         few = len(names) <= 6
         axes.set_xticks(range(len(names)) if few else [0, len(names) - 1])
         axes.set_xticklabels(names if few else [names[0], names[-1]], rotation=45 if max(map(len, names)) > 4 else 0)
         axes.yaxis.get_major_locator().set_params(integer=True)
+        if words.get("states"):
+            axes.set_yticks(range(len(policy)), words["states"] if i == 0 else [])
         if i == 0:
             axes.set_ylabel("state")
     bar(places[-1], image, "probability")

@@ -76,28 +76,22 @@ class Simulator(EpisodicGame):
         luck = copy.copy(generator)
         generator.split()  # set aside for any lengths: what is drawn after a rollout does not depend on them
         beginnings = (luck.uniform(drawn) * 2**31).long().flatten()
+        dice = Dice(luck, drawn, len(below), self.like["dtype"])
         place = torch.arange(math.prod(drawn)).reshape(drawn).expand(*batch, episodes).flatten()
         waves, width = list[list[Tensor]](), self.width or len(place)
         for first in range(0, len(place), width):
             here = torch.arange(first, min(first + width, len(place)))
-            waves.append(self._play(below, here // episodes, beginnings, place[here], drawn, copy.copy(luck)))
+            waves.append(self._play(below, here // episodes, beginnings[place[here]].tolist(), place[here], dice))
         longest = max(wave[-1].shape[1] for wave in waves)
         parts = [torch.cat([_padded(x, longest) for x in part]) for part in zip(*waves, strict=True)]
         return Episodes(*(x.reshape(*batch, episodes, *x.shape[1:]) for x in parts))
 
     def _play(
-        self,
-        below: list[Tensor],
-        elements: Tensor,
-        beginnings: Tensor,
-        place: Tensor,
-        drawn: tuple[int, ...],
-        luck: Stream,
+        self, below: list[Tensor], elements: Tensor, seeds: list[int], place: Tensor, dice: "Dice"
     ) -> list[Tensor]:
         """One episode for each place: observations, actions, rewards and whether it was alive, [count, time, ...]."""
-        players, like = len(below), self.like
         seen, played, paid, living = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
-        observed = self._looked_at(self.reset(beginnings[place].tolist()), len(place))
+        observed = self._looked_at(self.reset(seeds), len(place))
         alive = torch.ones(len(place), dtype=torch.bool)
         while bool(alive.any()):
             if len(seen) == (self.longest or ENDLESS):
@@ -105,11 +99,11 @@ class Simulator(EpisodicGame):
                     break
                 wanted = f"an environment that comes to an end, or longest={ENDLESS}, which cuts its episodes off"
                 raise refuse("longest", f"none, and an episode goes on after {ENDLESS:,} steps", wanted)
-            u = luck.quick((*drawn, players), like["dtype"]).reshape(-1, players)[place]
+            u = dice(len(seen))[place]
             chosen = [(table[elements, observed[:, i]] <= u[:, i : i + 1]).sum(-1) for i, table in enumerate(below)]
             actions = torch.stack(chosen, -1)
             moment = self.step(actions)
-            rewards = moment.rewards.to(**like)
+            rewards = moment.rewards.to(**self.like)
             if not bool(rewards[alive].isfinite().all()):
                 copy_, player = ((~rewards.isfinite()) & alive[:, None]).nonzero()[0].tolist()
                 raise refuse(f"rewards[{copy_}, {player}]", float(rewards[copy_, player]), "a finite reward")
@@ -157,6 +151,18 @@ class Simulator(EpisodicGame):
             row, i = outside.nonzero()[0].tolist()
             raise refuse(f"observations[{row}, {i}]", int(observed[row, i]), f"a number from 0 to {int(counts[i]) - 1}")
         return observed
+
+
+class Dice:
+    """The numbers that actions of step k are drawn by, [episode, player]: the same for every wave of episodes."""
+
+    def __init__(self, luck: Stream, drawn: tuple[int, ...], players: int, dtype: torch.dtype) -> None:
+        self.luck, self.shape, self.dtype, self.thrown = luck, (*drawn, players), dtype, list[Tensor]()
+
+    def __call__(self, k: int) -> Tensor:
+        if k == len(self.thrown):
+            self.thrown.append(self.luck.quick(self.shape, self.dtype).reshape(-1, self.shape[-1]))
+        return self.thrown[k]
 
 
 def _padded(x: Tensor, longest: int) -> Tensor:

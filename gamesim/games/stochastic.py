@@ -38,6 +38,8 @@ from gamesim.randomness import Stream
 
 SURE = 1e-12
 """The least stopping probability that counts as one."""
+NAMED = 12
+"""States up to which a figure says their names."""
 SWEEPS = 1000
 """Rounds of policy iteration at most: it takes a few, and never more than there are policies."""
 
@@ -205,6 +207,10 @@ class TabularGame(EpisodicGame):
     def project(self, point: Policy) -> Policy:
         """The nearest policies, row by row."""
         return tuple(map(simplex.project, point))
+
+    def picture(self, policy: Policy, shown: int = 4) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        parts, words = super().picture(policy, shown)
+        return parts, words | {"states": list(self.states) if self.state_count <= NAMED else []}
 
     def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
         return play_episodes(self, policy, episodes, generator)
