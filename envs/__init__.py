@@ -151,7 +151,7 @@ TABLE = {
     ),
     "stochastic/grid-coordination": (
         "gamesim.envs.stochastic.grids:GridCoordination",
-        "walk to goals on a grid, and meet there",
+        "walk to goals past one another, or find one another",
     ),
     "stochastic/congestion": (
         "gamesim.envs.stochastic.congestion:DistancingCongestion",

@@ -16,6 +16,7 @@ NEEDED = {
     "graphon/fitted": {"data": str(HERE / "agents.csv")},
     "bandits/acceptance-log": {"data": str(HERE / "acceptance.csv")},
     "matrix/el-farol": {"player_count": 6},
+    "stochastic/soccer": {"rows": 2, "columns": 3},
     "matrix/file": {"file": str(HERE / "games" / "battle.nfg")},
 }
 

@@ -63,6 +63,10 @@ class Simulator(EpisodicGame):
         """One step of every copy, actions[count, player]; what a copy answers after its end is not looked at."""
 
     def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
+        return self.play_out(policy, episodes, generator)[0]
+
+    def play_out(self, policy: Policy, episodes: int, generator: Stream) -> tuple[Episodes, Tensor, Tensor]:
+        """Episodes, whether each was cut off, [..., m], and what everyone saw in the end, [..., m, player]."""
         episodes = convert(episodes, Count, "episodes")
         self._require_shapes(policy)
         batch = torch.broadcast_shapes(*(x.shape[:-2] for x in policy))
@@ -78,24 +82,27 @@ class Simulator(EpisodicGame):
         beginnings = (luck.uniform(drawn) * 2**31).long().flatten()
         dice = Dice(luck, drawn, len(below), self.like["dtype"])
         place = torch.arange(math.prod(drawn)).reshape(drawn).expand(*batch, episodes).flatten()
-        waves, width = list[list[Tensor]](), self.width or len(place)
+        waves, width = list[tuple[list[Tensor], list[Tensor]]](), self.width or len(place)
         for first in range(0, len(place), width):
             here = torch.arange(first, min(first + width, len(place)))
             waves.append(self._play(below, here // episodes, beginnings[place[here]].tolist(), place[here], dice))
-        longest = max(wave[-1].shape[1] for wave in waves)
-        parts = [torch.cat([_padded(x, longest) for x in part]) for part in zip(*waves, strict=True)]
-        return Episodes(*(x.reshape(*batch, episodes, *x.shape[1:]) for x in parts))
+        longest = max(len(played[0][0]) for played, _ in waves)
+        played = [torch.cat([_padded(x, longest) for x in part]) for part in zip(*(x for x, _ in waves), strict=True)]
+        ends = [torch.cat(part) for part in zip(*(x for _, x in waves), strict=True)]
+        whole = [x.reshape(*batch, episodes, *x.shape[1:]) for x in (*played, *ends)]
+        return Episodes(*whole[:4]), whole[4], whole[5]
 
     def _play(
         self, below: list[Tensor], elements: Tensor, seeds: list[int], place: Tensor, dice: "Dice"
-    ) -> list[Tensor]:
-        """One episode for each place: observations, actions, rewards and whether it was alive, [count, time, ...]."""
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """One episode for each place: what `Episodes` holds, [count, time, ...]; whether it was cut, and its end."""
         seen, played, paid, living = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         observed = self._looked_at(self.reset(seeds), len(place))
-        alive = torch.ones(len(place), dtype=torch.bool)
+        alive, cut = torch.ones(len(place), dtype=torch.bool), torch.zeros(len(place), dtype=torch.bool)
         while bool(alive.any()):
             if len(seen) == (self.longest or ENDLESS):
                 if self.longest is not None:
+                    cut = cut | alive
                     break
                 wanted = f"an environment that comes to an end, or longest={ENDLESS}, which cuts its episodes off"
                 raise refuse("longest", f"none, and an episode goes on after {ENDLESS:,} steps", wanted)
@@ -111,9 +118,10 @@ class Simulator(EpisodicGame):
             played.append(torch.where(alive[:, None], actions, 0))
             paid.append(torch.where(alive[:, None], rewards, 0.0))
             living.append(alive)
+            cut = cut | (alive & moment.truncated & ~moment.terminated)
+            observed = self._looked_at(torch.where(alive[:, None], moment.observations, observed), len(place))
             alive = alive & ~(moment.terminated | moment.truncated)
-            observed = self._looked_at(torch.where(alive[:, None], moment.observations, 0), len(place))
-        return [torch.stack(x, 1) for x in (seen, played, paid, living)]
+        return [torch.stack(x, 1) for x in (seen, played, paid, living)], [cut, observed]
 
     def returns_of(self, policy: Policy, episodes: int | None = None, seed: int = 0) -> Tensor:
         """Mean undiscounted return of each player, [..., player], with the same luck for every policy."""
@@ -167,4 +175,6 @@ class Dice:
 
 def _padded(x: Tensor, longest: int) -> Tensor:
     """[count, time, ...] with zeros up to the longest episode."""
+    if x.shape[1] == longest:
+        return x
     return torch.cat([x, x.new_zeros(x.shape[0], longest - x.shape[1], *x.shape[2:])], 1)

@@ -33,11 +33,9 @@ from gamesim.games.episodic import Episodes, EpisodicGame
 from gamesim.games.game import Policy, require_rows
 from gamesim.games.matrix import LARGEST, as_tensor, payoff_vector
 from gamesim.games.rollouts import play_episodes
-from gamesim.games.transitions import Law, Sparse, as_law, require_law
+from gamesim.games.transitions import Law, Sparse, as_law, require_law, rounding
 from gamesim.randomness import Stream
 
-SURE = 1e-12
-"""The least stopping probability that counts as one."""
 NAMED = 12
 """States up to which a figure says their names."""
 SWEEPS = 1000
@@ -343,8 +341,9 @@ def require_tables(game: TabularGame) -> None:
         raise refuse("discount", game.discount, "a number above 0 and at most 1")
     require_law(game.transition, counts, states)
     stopping = game.stopping
-    if float(stopping.min()) < SURE:
-        place = tuple((stopping < SURE).nonzero()[0].tolist())
+    least = rounding(stopping)
+    if float(stopping.min()) < least:
+        place = tuple((stopping < least).nonzero()[0].tolist())
         wanted = "a positive probability that play stops: rows of transition below 1, or a discount below 1"
         raise refuse(f"stopping{list(place)}", "0", wanted)
     if game.initial.shape[-1] != states:

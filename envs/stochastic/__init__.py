@@ -1,0 +1,1 @@
+"""Stochastic games: random families, soccer, grids, commons, congestion, repeated games, constructed equilibria."""
