@@ -324,7 +324,8 @@ def _require_fit(game: Any, solver: Any) -> None:
         needs = "game with exploitability(policy)" if family is Game else family.__name__
         instead = f"for this game take {' or '.join(others)}" if others else "no solver of gamesim takes this game"
         name = type(getattr(solver, "solver", solver)).__name__  # of what is watched or averaged, not of the watcher
-        raise refuse("game", type(game).__name__, f"a {needs}, which {name} needs; {instead}")
+        a = "an" if needs[0] in "AEIOU" else "a"
+        raise refuse("game", type(game).__name__, f"{a} {needs}, which {name} needs; {instead}")
     require = getattr(getattr(solver, "feedback", None), "require", None)
     if callable(require):
         require(game)

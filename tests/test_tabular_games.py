@@ -106,6 +106,30 @@ def test_performance_differences_are_advantages_weighed_by_visits() -> None:
         assert float((game.occupancy(moved) * advantage).sum()) == pytest.approx(float(gained), abs=1e-12)
 
 
+@pytest.mark.parametrize(("states", "counts"), SHAPES)
+def test_gradients_dominate_what_deviations_gain(states: int, counts: tuple[int, ...]) -> None:
+    """regret_i <= max_s d'(s) / d(s) * max_q <v_i, q - pi_i>."""
+    game = drawn(states, counts)
+    policy = policy_of(game)
+    best, _ = game.best_responses(policy)
+    visits, gaps, regrets = game.occupancy(policy), game.stationarity(policy), game.regrets(policy)
+    for i, v in enumerate(game.gradients(policy)):
+        assert float(gaps[i]) == pytest.approx(float((v.amax(-1) - (v * policy[i]).sum(-1)).sum()), abs=1e-12)
+        constant = (game.occupancy((*policy[:i], best[i], *policy[i + 1 :])) / visits).max()
+        assert 0 < float(regrets[i]) <= float(constant * gaps[i]) + 1e-12
+
+
+def test_a_stationary_policy_that_never_reaches_a_state_need_not_be_an_equilibrium() -> None:
+    """One player stays where staying is safe; beyond it there is a prize that only the wrong action hides."""
+    reward = torch.tensor([[[0.0, 0.0], [0.0, 10.0]]], dtype=torch.float64)
+    transition = torch.zeros(2, 2, 2, dtype=torch.float64)
+    transition[0, 1, 1] = 0.5
+    game = StochasticGame(reward, transition, [1.0, 0.0])
+    stay = (torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64),)
+    assert float(game.stationarity(stay)) == 0
+    assert float(game.exploitability(stay)) == 5.0
+
+
 def test_gains_keep_their_digits_near_an_equilibrium() -> None:
     """A deviation of 1e-12 at a strict equilibrium costs its share of the margin, not rounding."""
     reward = torch.zeros(2, 1, 2, 2, dtype=torch.float64)

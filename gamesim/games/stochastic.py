@@ -169,6 +169,15 @@ class TabularGame(EpisodicGame):
         visits = self.occupancy(policy)[..., None]
         return tuple(visits * q for q in self.values(policy))
 
+    def stationarity(self, policy: Policy) -> Tensor:
+        """max_q <v_i(pi), q - pi_i>[..., player] over own policies q: 0 exactly at first-order stationary points.
+
+        Gradients dominate: what a best response gains from rho is at most max_s d'(s) / d(s) times this, with d' the
+        visits under that response; where d(s) = 0 a stationary policy need not be an equilibrium.
+        """
+        gaps = [simplex.regret(x, v).sum(-1) for x, v in zip(policy, self.gradients(policy), strict=True)]
+        return torch.stack(torch.broadcast_tensors(*gaps), -1)
+
     def payoffs_of(self, policy: Policy) -> Tensor:
         """<rho, V_i>[..., player]."""
         return self._from_start(self.state_values(policy))
