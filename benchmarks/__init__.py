@@ -22,4 +22,8 @@ TABLE: Table = {
         "gamesim.benchmarks.population:suite",
         "finitely many agents: a step of play dense and sparse, drawing networks, sampling data",
     ),
+    "stochastic": (
+        "gamesim.benchmarks.stochastic:suite",
+        "stochastic games: REINFORCE of many seeds, Shapley iteration, stationary equilibria",
+    ),
 }

@@ -1,4 +1,4 @@
-"""Equilibria of normal-form games: list them, and certify that learners stay at them."""
+"""Equilibria of normal-form and stochastic games: list them, and name them to other commands."""
 
 import json
 from collections.abc import Sequence
@@ -40,8 +40,13 @@ def equilibria(
     gamesim equilibria matrix/battle-of-the-sexes
     gamesim equilibria path/to/game.nfg --figure game.png
     gamesim equilibria matrix/zero-sum -g action_count=4 -g seed=3 --json
+    gamesim equilibria stochastic/soccer                 stationary: all pure ones of small games, one in any case
     """
     played = build_game(game, game_options, threads)
+    from gamesim.games import TabularGame
+
+    if isinstance(played, TabularGame):
+        return _of_states(game, played, figure, logit, as_json)
     if figure is not None:
         from gamesim.figures import require_figure
 
@@ -72,6 +77,48 @@ def equilibria(
         click.echo(f"logit        leads to ({shown}) with a regret of {regret:.2g}: {path.message}")
     if drawn:
         click.echo(f"figure  {drawn}")
+
+
+def _of_states(game: str, played: Any, figure: Path | None, logit: bool, as_json: bool) -> None:
+    """Stationary equilibria of a stochastic game."""
+    for name, given in (("--figure", figure), ("--logit", logit)):
+        if given:
+            raise refuse(name, given, f"nothing: {game} is a stochastic game; the option is for normal-form games")
+    from gamesim.equilibria.markov_listing import find_markov_equilibria
+    from gamesim.progress import announced
+
+    with announced("looking for stationary equilibria; a large game takes a while", after=5.0):
+        found = find_markov_equilibria(played)
+    if as_json:
+        return print_json(found.plain() | {"game": game})
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    if found.pure is not None and len(found.pure):
+        table = Table(title=f"{game} · pure stationary equilibria, an action in each state", title_justify="left")
+        for heading in (*(f"player {name}" for name in found.players), "strict", "margin"):
+            table.add_column(heading)
+        for k in range(min(len(found.pure), SHOWN)):
+            rows = (" ".join(map(str, row)) for row in found.pure.actions[k].tolist())
+            table.add_row(*rows, "yes" if found.pure.strict[k] else "no", _short(found.pure.margin[k]))
+        console.print(table)
+        if len(found.pure) > SHOWN:
+            click.echo(f"{len(found.pure) - SHOWN} more: --json has all")
+    table = Table(title=f"{game} · a stationary equilibrium, by {found.found.how}", title_justify="left")
+    for heading in ("state", *(f"player {name}" for name in found.players), "values"):
+        table.add_column(heading)
+    for s, name in enumerate(found.states[:SHOWN]):
+        rows = (" ".join(_short(p) for p in x[s].tolist()) for x in found.found.policy)
+        table.add_row(name, *rows, ", ".join(map(_short, found.found.values[:, s].tolist())))
+    console.print(table)
+    if len(found.states) > SHOWN:
+        click.echo(f"{len(found.states) - SHOWN} more states: --json has all")
+    click.echo(f"payoffs      {', '.join(map(_short, found.found.payoffs.tolist()))} from the initial law")
+    click.echo(f"gain         {found.found.gain:.2g}, what the best deviation brings in any state")
+    if found.value is not None:
+        click.echo(f"value        {found.value:.10g} to player {found.players[0]}")
+    click.echo(f"complete     {'yes' if found.complete else 'no'}: {found.message}")
 
 
 def build_game(game: str, game_options: Sequence[str], threads: int) -> Any:
