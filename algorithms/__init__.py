@@ -30,6 +30,10 @@ TABLE = {
         "gamesim.algorithms.policy_gradient:PolicyGradient",
         "everyone follows their own policy gradient: lazy or projected, exact or REINFORCE (stochastic games, simulators)",
     ),
+    "shapley-iteration": (
+        "gamesim.algorithms.shapley_iteration:ShapleyIteration",
+        "stage games of all states at once, by value or policy iteration (zero-sum stochastic games)",
+    ),
     "gradient-descent-ascent": (
         "gamesim.algorithms.gradient_descent_ascent:GradientDescentAscent",
         "everyone follows their own gradient: SGDA (variational problems, normal-form games)",
