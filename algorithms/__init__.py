@@ -34,6 +34,18 @@ TABLE = {
         "gamesim.algorithms.shapley_iteration:ShapleyIteration",
         "stage games of all states at once, by value or policy iteration (zero-sum stochastic games)",
     ),
+    "independent-q-learning": (
+        "gamesim.algorithms.independent_q_learning:IndependentQLearning",
+        "everyone learns the values of their own actions (stochastic games, simulators)",
+    ),
+    "nash-q": (
+        "gamesim.algorithms.nash_q:NashQ",
+        "minimax-Q: values of joint actions, stage games solved (zero-sum stochastic games)",
+    ),
+    "independent-ppo": (
+        "gamesim.algorithms.independent_ppo:IndependentPPO",
+        "everyone a policy network, by proximal policy optimisation (stochastic games, simulators)",
+    ),
     "gradient-descent-ascent": (
         "gamesim.algorithms.gradient_descent_ascent:GradientDescentAscent",
         "everyone follows their own gradient: SGDA (variational problems, normal-form games)",

@@ -280,6 +280,26 @@ def test_a_seed_plays_the_same_alone_and_among_others() -> None:
         assert torch.equal(together.rewards[b, :, :steps], alone.rewards)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_batch_of_games_is_played_with_a_batch_of_seeds(sparse: bool) -> None:
+    games = drawn(3, (2, 2), batch=(4,))
+    games = sparse_twin(games) if sparse else games
+    policy = policy_of(games, batch=(2, 4))
+    played = games.rollout(policy, 5, Stream([3, 8]))
+    for b, g in itertools.product(range(2), range(4)):
+        transition = games.transition
+        law = (
+            Sparse(transition.successors[g], transition.probabilities[g])
+            if isinstance(transition, Sparse)
+            else transition[g]
+        )
+        one = StochasticGame(games.reward[g], law, games.initial[g], player_count=2)
+        alone = one.rollout(tuple(x[b, g] for x in policy), 5, Stream((3, 8)[b]))
+        steps = alone.alive.shape[-1]
+        assert torch.equal(played.actions[b, g, :, :steps], alone.actions)
+        assert torch.equal(played.rewards[b, g, :, :steps], alone.rewards)
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 FINE = {"reward": np.zeros((2, 2, 2, 2)), "transition": np.full((2, 2, 2, 2), 0.25)}

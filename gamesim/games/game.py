@@ -148,7 +148,8 @@ def require_batch(game: Any) -> None:
     """Refuse a game that cannot be played by a batch: two policies stacked must give their two answers, stacked."""
 
     def answers(policy: Policy) -> dict[str, Tensor]:
-        found = {f"feedback[{i}]": q for i, q in enumerate(values_of(game, policy))}
+        priced = values_of(game, policy) if callable(getattr(game, "feedback", None)) else ()
+        found = {f"feedback[{i}]": q for i, q in enumerate(priced)}
         measured = measure(game, policy)
         first = "exploitability" if "exploitability" in measured else next(iter(measured))
         return {**found, first: measured[first]}

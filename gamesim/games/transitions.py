@@ -137,9 +137,8 @@ def rows_of(table: Tensor, state: Tensor, joint: Tensor) -> Tensor:
     place = state * table.shape[-2] + joint
     if not any(size > 1 for size in batch):
         return flat.reshape(flat.shape[-2:])[place]
-    many = state.dim() - len(batch)
     flat = flat.reshape(-1, *flat.shape[-2:])
-    game = torch.arange(len(flat), device=table.device).reshape(*batch, *[1] * many)
+    game = torch.arange(len(flat), device=table.device).reshape(*batch, 1)
     return flat[game, place]
 
 
