@@ -28,7 +28,7 @@ TABLE = {
     "fixed-point": ("gamesim.algorithms.fixed_point:FixedPoint", "greedy or Boltzmann response to the last flow"),
     "policy-gradient": (
         "gamesim.algorithms.policy_gradient:PolicyGradient",
-        "everyone follows their own policy gradient: lazy or projected, exact or REINFORCE (stochastic games, simulators)",
+        "everyone follows their own gradient, lazy or projected, exact or REINFORCE (stochastic games, simulators)",
     ),
     "shapley-iteration": (
         "gamesim.algorithms.shapley_iteration:ShapleyIteration",

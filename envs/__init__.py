@@ -170,6 +170,14 @@ TABLE = {
         "gamesim.envs.stochastic.repeated:Repeated",
         "any normal-form game again and again, with memory",
     ),
+    "simulator/gymnasium": (
+        "gamesim.envs.wrappers.simulators:GymnasiumSimulator",
+        "a registered environment of gymnasium with discrete spaces: -g environment=ID",
+    ),
+    "simulator/pettingzoo": (
+        "gamesim.envs.wrappers.simulators:PettingZooSimulator",
+        "a game of PettingZoo with discrete spaces: -g environment=MODULE",
+    ),
     "variational/bilinear": (
         "gamesim.envs.variational.bilinear:Bilinear",
         "saddle x'Ay: gradients circle, extragradient arrives",

@@ -24,7 +24,7 @@ from gamesim.games.game import Game, Policy, measure, require_batch, require_gam
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.states import expanded, mapped, rebuilt
-from gamesim.traces import Every, Snapshot, Trace, next_due
+from gamesim.traces import Every, Snapshot, Trace, next_due, rises
 
 
 class Status(Enum):
@@ -294,6 +294,9 @@ def _judge(run: Run) -> None:
     finite = all(bool(v.isfinite().all()) for v in newest.values())
     if not finite or not all(bool(p.isfinite().all()) for p in run.policy):
         run.status = Status.DIVERGED
+    elif run.tolerance is not None and rises(run.target):
+        wanted = f"none: {type(run.game).__name__} is known by its {run.target} alone, of which nobody knows the most"
+        raise refuse("tolerance", run.tolerance, wanted)
     elif run.tolerance is not None and float(newest[run.target].max()) <= run.tolerance:
         run.status = Status.CONVERGED
 

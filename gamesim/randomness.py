@@ -6,6 +6,7 @@ thousand, on any device, and a resumed run continues bit for bit. Keys come from
 compiled loop draws the same bits where they are many (gamesim.kernels.philox).
 """
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -65,6 +66,12 @@ class Stream:
             streams.append(one)
         self._drawn += draws
         return streams
+
+    def aside(self, draws: int = 2**20) -> "Stream":
+        """This stream from here on, for somebody who may draw more or less often; so many draws are set aside."""
+        other = copy.copy(self)
+        self._drawn += draws
+        return other
 
     @property
     def keys(self) -> Tensor:

@@ -37,7 +37,7 @@ from gamesim.files import Lock, fingerprint, own_folder, read_json, to_json, wri
 from gamesim.loop import Observer, Result, Run, Status
 from gamesim.parameters import plain
 from gamesim.states import tensors as tensors_of
-from gamesim.traces import Every, Snapshot, Trace, next_due
+from gamesim.traces import Every, Snapshot, Trace, next_due, rises
 
 HEADER = ("iteration", "seed", "metric", "value")
 STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
@@ -343,7 +343,7 @@ def summarize(folder: Path, config: Mapping[str, Any], result: Result) -> dict[s
     for name, values in result.trace.metrics.items():
         means = [float(v.mean()) for v in values]
         finite = [m for m in means if math.isfinite(m)]
-        best = means[-1] if name in adding else min(finite, default=math.nan)
+        best = means[-1] if name in adding else (max if rises(name) else min)(finite, default=math.nan)
         metrics[name] = {"first": means[0], "last": means[-1], "best": best}
     return {
         "run": str(folder),

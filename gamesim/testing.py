@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gamesim.errors import InvalidInput
+from gamesim.games.episodic import EpisodicGame
 from gamesim.games.game import (
     Game,
     Policy,
@@ -31,6 +32,8 @@ def check_game(game: Any) -> None:
     with _asserting(game):
         if callable(getattr(game, "require", None)) and not isinstance(game, Game):
             return _check_points(game)
+        if isinstance(game, EpisodicGame) and not isinstance(game, Game):
+            return _check_episodes(game)
         require_game(game)
         policy = game.start()
         require_policy(policy, field="start()")
@@ -48,6 +51,20 @@ def _check_points(game: Any) -> None:
     for metric, value in game.metrics(start).items():
         assert bool(value.isfinite().all()), f"{metric}: not finite at the start"
     assert all(torch.equal(x, k) for x, k in zip(start, kept, strict=True)), "metrics() changed the point"
+
+
+def _check_episodes(game: EpisodicGame) -> None:
+    """A black box: it plays the same episodes whenever it is asked the same, and what it measures is finite."""
+    require_policy(game.start(), field="start()")
+    if callable(getattr(game, "validate", None)):
+        game.validate()
+    for policy in (game.start(), probe(game.start())):
+        once, again = (game.rollout(policy, 2, Stream(0)) for _ in range(2))
+        for name in ("observations", "actions", "rewards", "alive"):
+            same = torch.equal(getattr(once, name), getattr(again, name))
+            assert same, f"rollout(): {name} of two calls differ: take all luck from the seeds that reset() is given"
+        for metric, value in measure(game, policy).items():
+            assert bool(value.isfinite().all()), f"{metric}: not finite"
 
 
 @contextmanager

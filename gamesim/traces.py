@@ -12,6 +12,11 @@ Every = int | Literal["log"]
 """How often a run is measured: each so many iterations, or at about twelve iterations to a decade."""
 
 
+def rises(metric: str) -> bool:
+    """Whether more of it is better, as of what play pays; everything else that is measured is a distance or a loss."""
+    return metric.partition("_")[0] == "return"
+
+
 def next_due(iteration: int, every: Every) -> int:
     """The first iteration after this one that is measured.
 

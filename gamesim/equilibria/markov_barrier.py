@@ -15,10 +15,10 @@ so that at t = 1 the policy is max(z, 0), with exact zeros, and equations remain
     F:  Q_i(s, a) + u_i(s, a) - w_i(s) = 0,   1 - sum_a pi_i(a | s) = 0
         Q_i(s, a) = E_{a_-i ~ pi_-i}[ t R_i(s, a) + sum_t P(t | s, a) V_i(t) ],   V_i(s) = w_i(s) - sum_a mu_i(s, a)
 
-States hang together by V alone, so that each state's derivatives are eliminated first and one system in V and t is
-left, of size N S + 1. Barriers: Dang, Herings and Li, "An interior-point differentiable path-following method to
-compute stationary equilibria in stochastic games", INFORMS Journal on Computing 34 (2022). The substitution: Chen and
-Harker, SIAM Journal on Matrix Analysis 14 (1993); Kanzow, ibid. 17 (1996).
+Rewards are centred first (`centred`). States hang together by V alone, so that each state's derivatives are eliminated
+and one system in V and t is left, of size N S + 1. Barriers: Dang, Herings and Li, "An interior-point differentiable
+path-following method to compute stationary equilibria in stochastic games", INFORMS Journal on Computing 34 (2022). The
+substitution: Chen and Harker, SIAM Journal on Matrix Analysis 14 (1993); Kanzow, ibid. 17 (1996).
 """
 
 from collections.abc import Sequence
@@ -64,8 +64,8 @@ class Barrier:
         self.prior = np.concatenate(list(prior), 1)
         self.weight = np.stack([self.prior[:, own].sum(1) for own in self.own], 1) * ETA
         self.kernel = kernel
-        self.units = stakes(reward, kernel)
-        self.reward = reward / self.units.reshape(-1, *[1] * (1 + n))
+        self.level, self.units, advantage = centred(reward, kernel)
+        self.reward = advantage.reshape(reward.shape)
         shape = (self.states, *self.counts)
         self._kernels = [
             np.ascontiguousarray(np.moveaxis(kernel.reshape(*shape, -1), 1 + i, 1)).reshape(
@@ -79,11 +79,11 @@ class Barrier:
         return np.concatenate([(self.prior - self.weight[:, self.owner]).ravel(), self.weight.ravel(), np.zeros(1)])
 
     def at(self, policy: Sequence[Floats], values: Sequence[Floats]) -> Floats:
-        """The point at t = 1 of policies pi_i[s, a] that meet values Q_i[s, a], in units of the stakes."""
-        best = np.stack([q.max(1) for q in values], 1)
-        short = best[:, self.owner] - np.concatenate(list(values), 1)
+        """The point at t = 1 of policies pi_i[s, a] that meet values Q_i[s, a]."""
+        q = np.concatenate(list(values), 1) / self.units[self.owner] - self.level.T[:, self.owner]
+        best = np.stack([q[:, own].max(1) for own in self.own], 1)
         pi = np.concatenate(list(policy), 1)
-        return np.concatenate([np.where(pi > 0, pi, -short).ravel(), best.ravel(), np.ones(1)])
+        return np.concatenate([np.where(pi > 0, pi, q - best[:, self.owner]).ravel(), best.ravel(), np.ones(1)])
 
     def policy(self, x: Floats) -> list[Floats]:
         """pi_i[s, a], rows that sum to one."""
@@ -196,14 +196,21 @@ def _inverses(local: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return np.where(good[:, None, None], inverse, 0.0), good
 
 
-def stakes(reward: Floats, kernel: Floats) -> Floats:
-    """What hangs on a choice, for each player: the spread of the stage games if everyone plays at random, [player]."""
+def centred(reward: Floats, kernel: Floats) -> tuple[Floats, Floats, Floats]:
+    """Values phi[player, s] if everyone plays at random, units[player], and R + P phi - phi [player, s, j] in units.
+
+    These rewards have the same best responses as R (Ng, Harada and Russell, ICML 1999) and values of V - phi, so that a
+    large part common to all rewards takes no digits. A unit is what hangs on a choice: the largest spread of a state.
+    """
     n, states = reward.shape[:2]
-    flat = reward.reshape(n, states, -1)
-    values = np.linalg.solve(np.eye(states) - kernel.mean(1), flat.mean(2).T)
-    spread: Floats = (flat + (kernel @ values).transpose(2, 0, 1)).std(2).max(1)
-    largest = np.abs(flat).max((1, 2))
-    return np.where(spread > 1e-12 * largest, spread, np.where(largest > 0, largest, 1.0))
+    largest = np.abs(reward).reshape(n, -1).max(1)
+    largest = np.where(largest > 0, largest, 1.0)
+    flat = reward.reshape(n, states, -1) / largest[:, None, None]
+    level = np.linalg.solve(np.eye(states) - kernel.mean(1), flat.mean(2).T).T
+    advantage = flat + (kernel @ level.T).transpose(2, 0, 1) - level[:, :, None]
+    spread = advantage.std(2).max(1)
+    spread = np.where(spread > 1e-12 * (1 + np.abs(level).max(1)), spread, 1.0)
+    return level / spread[:, None], largest * spread, advantage / spread[:, None, None]
 
 
 def _against(table: Floats, others: Floats, own: int) -> Floats:

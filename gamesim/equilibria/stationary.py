@@ -153,13 +153,14 @@ class _Search:
         steps, walks = self.best.steps + found.steps, self.best.walks + found.walks
         better = found if found.gain < self.best.gain else self.best
         self.best = replace(better, steps=steps, walks=walks)
+        if self.done and not self.best.converged:
+            self.best = replace(self.best, message=f"{better.message}; rewards so large leave no digits for less gain")
 
     def newton(self, start: Policy, within: float) -> None:
         """Newton's method at t = 1 from a start, where it changes no probability by more than `within`."""
         barrier = self._barrier(start)
         values = [q.detach().cpu().double().numpy() for q in self.game.values(start)]
-        scaled = [q / unit for q, unit in zip(values, barrier.units, strict=True)]
-        point = finish(barrier, barrier.at([x.detach().cpu().double().numpy() for x in start], scaled))
+        point = finish(barrier, barrier.at([x.detach().cpu().double().numpy() for x in start], values))
         if point is not None:
             policy = self._policy(barrier, point)
             if max(float((x - y).abs().max()) for x, y in zip(policy, start, strict=True)) <= within:

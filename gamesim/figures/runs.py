@@ -15,11 +15,11 @@ from safetensors import SafetensorError, safe_open
 
 from gamesim.errors import InvalidInput, refuse
 from gamesim.figures.normal_form import draw_ends
-from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, LEVELS, STYLE, WORDS, bar, names_or_numbers
+from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, STYLE, WORDS, bar, names_or_numbers
 from gamesim.files import read_json
 from gamesim.loop import Result
 from gamesim.records import read_trace
-from gamesim.traces import Trace
+from gamesim.traces import Trace, rises
 
 LONGEST = 105
 """Letters of a title, at most."""
@@ -150,7 +150,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
 
     What falls is drawn on a log scale. Where a trace has a regret, that is what is drawn unless a metric is named.
     """
-    words = WORDS | GROWING | LEVELS
+    words = WORDS | GROWING | {"return": "mean return"}
     known = list(lines[0].trace.metrics)
     adding = metric in GROWING or (metric is None and any(name in GROWING for name in known))
     logarithmic = False
@@ -163,7 +163,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
             values = np.stack([v.reshape(-1).numpy() for v in metrics[name]])
             values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
             positive = (
-                not adding and name not in LEVELS and bool((values > FLOOR).any())
+                not adding and not rises(name) and bool((values > FLOOR).any())
             )  # what is zero all along has no place on a log scale
             logarithmic |= positive
             if positive:  # nor has what is zero until something happens
@@ -185,7 +185,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
         axes.set_xlim(left=0)
     axes.set_xlabel("iteration")
     distance = "Distance from equilibrium" if "exploitability" in known else "Distance from the solution"
-    single = "Regret" if adding else "What play pays" if known[0] in LEVELS else distance
+    single = "Regret" if adding else "What play pays" if rises(known[0]) else distance
     shown = metric or ("regret" if adding else next((m for m in WORDS if m in known), known[0]))
     axes.set_title(single if len(lines) == 1 else words.get(shown, shown))
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)

@@ -34,8 +34,6 @@ WORDS = {
 """Metrics that fall to 0, and are drawn on a log scale."""
 GROWING = {"regret": "regret so far"}
 """Metrics that add up."""
-LEVELS = {"return": "mean return"}
-"""Metrics that are read as they are."""
 FLOOR = 1e-17  # what is drawn where a measure is exactly zero
 
 

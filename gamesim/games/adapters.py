@@ -47,7 +47,7 @@ def from_openspiel(game: Any) -> MatrixGame:
 
 
 def stochastic_from_openspiel(game: Any, discount: float = 0.99, states: int = 10_000) -> StochasticGame:
-    """An OpenSpiel game of perfect information, in turns or all at once, as a stochastic game of so many states at most.
+    """An OpenSpiel game of perfect information, in turns or at once, as a stochastic game of at most so many states.
 
     A state is what the game prints of itself and whose turn it is; chance is averaged out. Who has no turn chooses
     without effect, and an action that is illegal stands for the next legal one, from the last on for the first. Play
@@ -128,7 +128,7 @@ def _states_of(game: Any, counts: tuple[int, ...], discount: float, limit: int, 
 
 
 def _row(state: Any, counts: tuple[int, ...], place: Any) -> tuple[Any, list[tuple[list[tuple[float, int]], Any]]]:
-    """What joint actions lead to: which[a1, ..., an] of the answers, each the next states and what everybody is paid."""
+    """What joint actions lead to: which[a1, ..., an] of the answers, each the next states and everybody's rewards."""
     together, before = state.is_simultaneous_node(), np.array(state.returns())
     movers = range(len(counts)) if together else [state.current_player()]
     legal = {i: state.legal_actions(i) or [0] for i in movers}
@@ -149,7 +149,9 @@ def _row(state: Any, counts: tuple[int, ...], place: Any) -> tuple[Any, list[tup
                 after.append((p, place(end)))
         answers.append((after, paid))
     sizes = [len(legal[i]) if i in legal else 1 for i in range(len(counts))]
-    which = reduce(lambda found, i: found[..., None] * sizes[i] + instead[i], range(len(counts)), np.int64(0))
+    which = reduce(
+        lambda found, i: found[..., None] * sizes[i] + instead[i], range(len(counts)), np.zeros((), dtype=np.int64)
+    )
     return which, answers
 
 

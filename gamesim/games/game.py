@@ -162,9 +162,8 @@ def require_batch(game: Any) -> None:
         )
 
     start = game.start()
-    other = (
-        probe(start) if isinstance(game, Game) else tuple(x + 0.1 * p for x, p in zip(start, probe(start), strict=True))
-    )
+    points = callable(getattr(game, "require", None))
+    other = tuple(x + 0.1 * p for x, p in zip(start, probe(start), strict=True)) if points else probe(start)
     alone = answers(start), answers(other)
     try:
         both = answers(tuple(torch.stack(pair) for pair in zip(start, other, strict=True)))

@@ -29,6 +29,8 @@ def play_episodes(game: "TabularGame", policy: Policy, episodes: int, generator:
     begin = game.initial.cumsum(-1)[..., :-1].expand(*batch, states - 1)
     paid = game.reward.flatten(-1 - n).expand(*batch, n, states * game.joint_count)
 
+    generator = generator.aside()  # the longest episode of a batch decides how often is drawn
+
     def drawn() -> Tensor:
         return generator.quick(luck, policy[0].dtype, policy[0].device).expand(*batch, episodes, n + 2)
 

@@ -8,7 +8,6 @@ The seed of an episode and the draws of its actions are named by the stream and 
 copies play at once and in which order changes nothing, and a seed in a batch plays as it does alone.
 """
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -77,8 +76,7 @@ class Simulator(EpisodicGame):
         ]
         seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
         drawn = (*seeds, *[1] * (len(batch) - len(seeds)), episodes)
-        luck = copy.copy(generator)
-        generator.split()  # set aside for any lengths: what is drawn after a rollout does not depend on them
+        luck = generator.aside()  # what is drawn after a rollout does not depend on its length
         beginnings = (luck.uniform(drawn) * 2**31).long().flatten()
         dice = Dice(luck, drawn, len(below), self.like["dtype"])
         place = torch.arange(math.prod(drawn)).reshape(drawn).expand(*batch, episodes).flatten()

@@ -1,0 +1,43 @@
+"""Bridges to the environments of gymnasium and PettingZoo, both ways; nothing else in gamesim imports these libraries.
+
+    as_simulator(make_env)          a user's environment, for learners that see episodes
+    tabulate_environment(env)       a small one by its tables, from playing it out
+    estimate_game(simulator)        the tables by counting what happened
+    tabulate_pettingzoo(env)        what one round of a parallel environment pays
+    as_pettingzoo, as_aec           our games as PettingZoo's parallel and AEC environments
+    as_gymnasium                    our games as one player meets them, the others fixed
+
+Terry et al., "PettingZoo: gym for multi-agent reinforcement learning", NeurIPS 2021; Towers et al., "Gymnasium: a
+standard interface for reinforcement learning environments", arXiv 2407.17032.
+"""
+
+from gamesim.envs.wrappers.estimated import (
+    ApproximateExploitability,
+    Estimate,
+    approximate_exploitability,
+    estimate_game,
+)
+from gamesim.envs.wrappers.one_round import pettingzoo_classic, tabulate_pettingzoo
+from gamesim.envs.wrappers.outward import as_aec, as_gymnasium, as_pettingzoo
+from gamesim.envs.wrappers.played_out import tabulate_environment
+from gamesim.envs.wrappers.rounds import Rounds
+from gamesim.envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, as_simulator
+from gamesim.envs.wrappers.walks import States
+
+__all__ = [
+    "ApproximateExploitability",
+    "Estimate",
+    "GymnasiumSimulator",
+    "PettingZooSimulator",
+    "Rounds",
+    "States",
+    "approximate_exploitability",
+    "as_aec",
+    "as_gymnasium",
+    "as_pettingzoo",
+    "as_simulator",
+    "estimate_game",
+    "pettingzoo_classic",
+    "tabulate_environment",
+    "tabulate_pettingzoo",
+]
