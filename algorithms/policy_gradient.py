@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.feedback import Exact, Feedback, Reinforce
+from gamesim.feedback import Exact, Feedback, Reinforce, rollout_lanes
 from gamesim.feedback.gradients import Gradients
 from gamesim.games import EpisodicGame, Policy
 from gamesim.parameters import check
@@ -62,6 +62,8 @@ class PolicyGradient:
     """What the leading step knows: nothing, the last gradients, or fresh ones."""
 
     requires: ClassVar[type] = EpisodicGame
+    watches: ClassVar[tuple[str, ...]] = ("farthest", "last_wrong")
+    """What its leaps can see of a target along the way."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -100,3 +102,22 @@ class PolicyGradient:
         scores = moved(found)
         policy = tuple(map(choose, scores))
         return Ascent(policy if self.projection == "eager" else scores, policy, found if state.last else ())
+
+    def prepare(self, game: Any) -> None:
+        """Compile or load the loops of `leap` before they are needed."""
+        self.leap(0, 1, game, self.init(game), Stream(0))
+
+    def leap(
+        self, t: int, until: int, game: Any, state: Ascent, generator: Stream, target: Policy | None = None
+    ) -> tuple[Any, ...] | None:
+        """Many plain iterations of REINFORCE at once: (state, iteration reached), and with a target what was seen."""
+        if (self.leader, self.parametrization) != ("plain", "direct"):
+            return None
+        lazy = self.projection == "lazy"
+        landed = rollout_lanes.leap(
+            game, state.scores, state.policy, self.feedback, self.step_size, lazy, generator, t, until, target
+        )
+        if landed is None:
+            return None
+        after = Ascent(landed.scores, landed.policy), landed.reached
+        return after if target is None else (*after, landed)

@@ -62,6 +62,20 @@ TABLE = {
         "gamesim.experiments.vi_bias_richardson:VIBiasRichardson",
         "constant steps: bias linear in the step, extrapolation takes it out",
     ),
+    "pg-rate": ("gamesim.experiments.pg_rate:PGRate", "policy gradient near strict policies: at least as fast as n^-q"),
+    "pg-finite-time": (
+        "gamesim.experiments.pg_finite_time:PGFiniteTime",
+        "lazy policy gradient reaches strict equilibria exactly, in finitely many iterations; eager does not",
+    ),
+    "pg-sos-attraction": (
+        "gamesim.experiments.pg_sos_attraction:PGSOSAttraction",
+        "basins of strict policies against those of other equilibria",
+    ),
+    "pg-sos-is-strict": (
+        "gamesim.experiments.pg_sos_is_strict:PgSosIsStrict",
+        "second-order stationary policies are the strict ones that visit every state: a search that tries to refute it",
+    ),
+    "soccer": ("gamesim.experiments.soccer:SoccerStudy", "learners of Littman's soccer against its exact value"),
     "vi-clt": (
         "gamesim.experiments.vi_clt:VIClt",
         "averages of constant-step methods: variance, normality, coverage",

@@ -119,11 +119,13 @@ class Stream:
         each = math.prod(shape) // batch
         keys, iteration, draw = self.take()
         key = keys.to(torch.device(str(device)))
+        digits = 32 if dtype == torch.float64 else 23
+        if fused.serves(key, math.prod(shape)):
+            return fused.quick(key, iteration, draw, digits, each).reshape(shape).to(dtype)
         block = torch.arange((each + 3) // 4, device=key.device)
         here = (torch.full_like(block, iteration), torch.full_like(block, draw))
         words = philox((block, torch.zeros_like(block), *here), (key[:, :1], key[:, 1:]), rounds=7)
         bits = torch.stack(torch.broadcast_tensors(*words), -1).flatten(-2)[..., :each]
-        digits = 32 if dtype == torch.float64 else 23
         return (((bits >> (32 - digits)).to(torch.float64) + 0.5) * 2.0**-digits).reshape(shape).to(dtype)
 
     def normal(self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu") -> Tensor:

@@ -86,16 +86,18 @@ class Settling(Around):
 
     solver: Any
     target: Policy
+    inner: int | None = None
+    """Dimensions of one policy, where there is a target for each game of a batch; all those of the target otherwise."""
 
     def init(self, game: Any) -> Arrived:
         state = self.solver.init(game)
-        apart = squared_distance(state.policy, self.target)
-        return Arrived(state, torch.where(_elsewhere(state.policy, self.target), 0, -1), apart)
+        apart = squared_distance(state.policy, self.target, self.inner)
+        return Arrived(state, torch.where(_elsewhere(state.policy, self.target, self.inner), 0, -1), apart)
 
     def step(self, t: int, game: Any, state: Arrived, generator: Stream) -> Arrived:
         inner = self.solver.step(t, game, state.inner, generator)
-        wrong = torch.where(_elsewhere(inner.policy, self.target), t + 1, state.last_wrong)
-        return Arrived(inner, wrong, squared_distance(inner.policy, self.target))
+        wrong = torch.where(_elsewhere(inner.policy, self.target, self.inner), t + 1, state.last_wrong)
+        return Arrived(inner, wrong, squared_distance(inner.policy, self.target, self.inner))
 
     def leap(self, t: int, until: int, game: Any, state: Arrived, generator: Stream) -> tuple[Arrived, int] | None:
         landed = _leap(self, "last_wrong", t, until, game, state, generator)
@@ -103,18 +105,20 @@ class Settling(Around):
             return None
         inner, reached, saw = landed
         wrong = torch.where(saw.last_wrong >= 0, saw.last_wrong, state.last_wrong)
-        return Arrived(inner, wrong, squared_distance(inner.policy, self.target)), reached
+        return Arrived(inner, wrong, squared_distance(inner.policy, self.target, self.inner)), reached
 
 
-def squared_distance(policy: Policy, target: Policy) -> Tensor:
-    """sum_i ||x_i - x_i*||^2 over players, states and actions, [...]."""
-    apart = [(x - y).square().flatten(-y.dim()).sum(-1) for x, y in zip(policy, target, strict=True)]
+def squared_distance(policy: Policy, target: Policy, inner: int | None = None) -> Tensor:
+    """sum_i ||x_i - x_i*||^2 over players, states and actions, [...]; `inner` as `Settling` has it."""
+    inner = inner or target[0].dim()
+    apart = [(x - y).square().flatten(-inner).sum(-1) for x, y in zip(policy, target, strict=True)]
     return torch.stack(torch.broadcast_tensors(*apart)).sum(0)
 
 
-def _elsewhere(policy: Policy, target: Policy) -> Tensor:
+def _elsewhere(policy: Policy, target: Policy, inner: int | None) -> Tensor:
     """Whether any number differs, [...]."""
-    differs = [(x != y).flatten(-y.dim()).any(-1) for x, y in zip(policy, target, strict=True)]
+    inner = inner or target[0].dim()
+    differs = [(x != y).flatten(-inner).any(-1) for x, y in zip(policy, target, strict=True)]
     return torch.stack(torch.broadcast_tensors(*differs)).any(0)
 
 

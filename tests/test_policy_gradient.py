@@ -13,6 +13,7 @@ from gamesim.errors import InvalidInput
 from gamesim.feedback import Reinforce
 from gamesim.games import MatrixGame, Policy, StochasticGame
 from gamesim.randomness import Stream
+from gamesim.schedules import Power
 from gamesim.simplex import explore, project, softmax
 from gamesim.testing import check_solver
 from gamesim.watching import Settling, squared_distance
@@ -199,6 +200,38 @@ def test_softmax_comes_near_at_the_rate_of_its_kind() -> None:
     assert float(gaps[1] / gaps[2]) == pytest.approx(2, rel=0.1)
     natural = PolicyGradient(step_size=1.0, parametrization="softmax", natural=True)
     assert float(gs.solve(strict_game(), natural, iterations=100).exploitability[0, -1]) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("p", "r", "within", "flagged"), [(0.6, 0.3, 30_000, True), (0.8, 0.4, 100_000, False)], ids=["0.6-0.3", "0.8-0.4"]
+)
+def test_lazy_reinforce_arrives_for_good_with_every_one_of_a_hundred_seeds(
+    p: float, r: float, within: int, flagged: bool
+) -> None:
+    solver = PolicyGradient(step_size=Power(0.3, p, 10.0), feedback=Reinforce(Power(0.5, r, 10.0)))
+    assert bool(solver.cautions(None)) is flagged
+    game = gs.make("stochastic/two-state")
+    result = gs.solve(game, Settling(solver, game.equilibrium), iterations=within, seeds=100, every=within)
+    assert bool((result.metric("squared_distance")[:, -1] == 0).all())
+    assert bool((result.metric("last_wrong")[:, -1] < within).all())
+
+
+def test_eager_reinforce_does_not() -> None:
+    feedback = Reinforce(Power(0.5, 0.4, 10.0))
+    solver = PolicyGradient(step_size=Power(0.3, 0.8, 10.0), feedback=feedback, projection="eager")
+    game = gs.make("stochastic/two-state")
+    result = gs.solve(game, Settling(solver, game.equilibrium), iterations=30_000, seeds=100, every=30_000)
+    assert int((result.metric("last_wrong")[:, -1] < 20_000).sum()) == 0
+
+
+def test_a_target_for_each_game_of_a_batch() -> None:
+    games = gs.make("stochastic/constructed", kind="strict", games=3)
+    solver = Settling(PolicyGradient(step_size=0.05), games.equilibrium, inner=2)
+    result = gs.solve(games, solver, iterations=40, seeds=2)
+    assert result.metric("last_wrong").shape == (2, 3, 41)
+    one = gs.make("stochastic/constructed", kind="strict", seed=1)
+    alone = gs.solve(one, Settling(PolicyGradient(step_size=0.05), one.equilibrium), iterations=40)
+    assert torch.equal(result.metric("last_wrong")[0, 1], alone.metric("last_wrong")[0])
 
 
 def test_settling_sees_every_iteration() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
+from gamesim.kernels import fused
 from gamesim.randomness import Stream, philox
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -100,3 +101,26 @@ def test_the_global_generators_are_left_alone() -> None:
     Stream([0, 1]).normal((2, 10))
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == numpys).all()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("shape", [(3,), (5, 7), (5, 3000, 4)])
+def test_the_compiled_quick_numbers_are_those_of_tensors(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    pytest.importorskip("numba", reason="needs the fast path")
+    import gamesim.kernels.philox_loops  # noqa: F401  from here on it serves short draws, too
+
+    seeds = list(range(5)) if shape[0] == 5 else 3
+    with fused(False):
+        plain = Stream(seeds, 7).quick(shape, dtype)
+    assert torch.equal(Stream(seeds, 7).quick(shape, dtype), plain)
+
+
+def test_what_is_set_aside_is_not_drawn_again() -> None:
+    stream, other = Stream(3, 1), Stream(3, 1)
+    aside = stream.aside()
+    assert torch.equal(aside.uniform((4,)), other.uniform((4,)))
+    aside.uniform((4,))
+    after = stream.uniform((4,))
+    again = Stream(3, 1)
+    again.aside()
+    assert torch.equal(after, again.uniform((4,)))

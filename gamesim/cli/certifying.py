@@ -1,4 +1,4 @@
-"""Certificates: of a graphon game as a whole, or of the equilibria of a normal-form game."""
+"""Certificates: of a graphon game as a whole, of a normal-form game's equilibria, of a stochastic game's policies."""
 
 from typing import Any
 
@@ -20,6 +20,7 @@ OF_EQUILIBRIA = (
     "iterations",
     "level",
 )
+OF_POLICIES = ("policy", "tolerance")
 
 
 @cli.command()
@@ -38,6 +39,10 @@ OF_EQUILIBRIA = (
 @click.option("--runs", type=click.IntRange(1, 10**6), help="Independent runs  [default: 1000]")
 @click.option("--iterations", type=click.IntRange(0), help="Iterations of each  [default: 10000]")
 @click.option("--level", type=float, help="Probability that is asked for  [default: 0.95]")
+@click.option(
+    "--policy", help="Stochastic games: a run's folder, actions such as 0,1;0,0, or JSON  [default: equilibria found]"
+)
+@click.option("--tolerance", type=float, help="Stochastic games: relative to the span of payoffs  [default: 1e-9]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
 @THREADS
 @JSON
@@ -45,26 +50,39 @@ def certify(game: str, game_options: tuple[str, ...], seed: int, threads: int, a
     """What is known of GAME, and how it is known.
 
     A graphon game: is it weakly monotone, does it contract, and which step sizes follow? A normal-form game: do
-    learners that start near an equilibrium stay there, and with which probability (Clopper-Pearson, 99%)?
+    learners that start near an equilibrium stay there, and with which probability (Clopper-Pearson, 99%)? A stochastic
+    game: is a policy a Nash equilibrium, is it strict, and is it second-order stationary for policy gradient?
 
     \b
     gamesim certify graphon/beach -g crowd=8 -g horizon=15 --temperature 1
     gamesim certify graphon/beach -g graphon=exp         not monotone: with a pair of populations that shows it
     gamesim certify matrix/battle-of-the-sexes           every equilibrium: the strict ones hold, the mixed one fails
     gamesim certify game.nfg --equilibrium 0,1 -s regularizer=euclidean -s feedback=realised
+    gamesim certify stochastic/two-state                 every pure equilibrium, with its margin and modulus
+    gamesim certify stochastic/two-state --policy runs/stochastic-two-state-policy-gradient-1a2b3c4d
     """
     given = {name: value for name, value in options.items() if value not in (None, ())}
     played = build_game(game, game_options, threads)
-    from gamesim.games import GraphonGame, NormalFormGame
+    from gamesim.games import GraphonGame, NormalFormGame, TabularGame
 
-    if not isinstance(played, NormalFormGame | GraphonGame):
-        raise refuse("game", game, "a normal-form or a graphon game; there are no certificates of other families")
-    own, others = (OF_EQUILIBRIA, OF_GRAPHONS) if isinstance(played, NormalFormGame) else (OF_GRAPHONS, OF_EQUILIBRIA)
-    for name in others:
-        if name in given:
-            what = "a normal-form game" if own is OF_EQUILIBRIA else "a graphon game"
+    families = {
+        NormalFormGame: ("a normal-form game", OF_EQUILIBRIA),
+        TabularGame: ("a stochastic game", OF_POLICIES),
+        GraphonGame: ("a graphon game", OF_GRAPHONS),
+    }
+    family = next((kind for kind in families if isinstance(played, kind)), None)
+    if family is None:
+        wanted = "a normal-form, a stochastic or a graphon game; there are no certificates of other families"
+        raise refuse("game", game, wanted)
+    what, own = families[family]
+    for name in given:
+        if name not in own:
             said = ", ".join(own).replace("solver_options", "-s")
             raise refuse(name, given[name], f"nothing: {game} is {what}, whose options are {said}")
+    if family is TabularGame:
+        from gamesim.cli.policies import certify_policies_of
+
+        return certify_policies_of(game, played, given, seed, as_json)
     if isinstance(played, NormalFormGame):
         return _certify_equilibria(game, played, given, seed, as_json)
     from gamesim.certificates import certify as certificate_of

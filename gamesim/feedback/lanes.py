@@ -12,11 +12,12 @@ from torch import Tensor
 
 from gamesim.feedback.oracle import Exact, Feedback
 from gamesim.feedback.play import Bandit, Realised
+from gamesim.feedback.timetables import timetables
 from gamesim.games import DenseGame, Policy
 from gamesim.kernels import learning, wanted
 from gamesim.randomness import Stream
 from gamesim.regularizers import Entropic, Euclidean, LogBarrier, Regularizer, Tsallis
-from gamesim.schedules import Constant, Power, Schedule
+from gamesim.schedules import Constant, Schedule
 
 FEEDBACKS: dict[type, str] = {Exact: "exact", Realised: "realised", Bandit: "bandit"}
 REGULARIZERS: dict[type, str] = {
@@ -52,10 +53,11 @@ def leap(
     batch = tuple(scores[0].shape[:-1])
     lanes = max(1, int(np.prod(batch)))
     reached = min(until, t + max(1, AT_ONCE // max(lanes, BLOCK)))
-    schedule = _schedules(step_size, feedback, range(t, reached), batch)
-    if schedule is None:
+    exploration = feedback.exploration if isinstance(feedback, Bandit) else Constant(0.0)
+    written = timetables((step_size, exploration), range(t, reached), batch, 1)
+    if written is None:
         return None
-    gamma, epsilon, which = schedule
+    (gamma, epsilon), which = written
     counts = game.action_counts
     payoffs = game.payoffs.reshape(-1, len(counts), *counts)
     games = torch.arange(len(payoffs)).reshape(game.batch).expand(batch).reshape(-1)
@@ -89,36 +91,3 @@ def _serves(game: Any, scores: Policy, regularizer: Regularizer, feedback: Feedb
         and game.payoffs.dtype == scores[0].dtype
         and learning.serves(game.payoffs, scores)
     )
-
-
-def _schedules(
-    step_size: Schedule, feedback: Feedback, times: range, batch: tuple[int, ...]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Tensor] | None:
-    """gamma and eps [schedule, T], and which schedule is a lane's [b]."""
-    exploration = feedback.exploration if isinstance(feedback, Bandit) else None
-    sizes = [torch.as_tensor(step_size(t), dtype=torch.float64) for t in times[:1]]
-    shares = [torch.as_tensor(0.0 if exploration is None else exploration(t), dtype=torch.float64) for t in times[:1]]
-    shape = torch.broadcast_shapes(sizes[0].shape, shares[0].shape)
-    if shape and (shape[-1] != 1 or len(shape) - 1 > len(batch)):
-        return None  # a step size for each action
-    own = shape[:-1]
-
-    def table(schedule: Schedule | None) -> np.ndarray[Any, Any]:
-        if schedule is None:
-            return np.zeros((max(1, int(np.prod(own))), len(times)))
-        if not own:
-            return _row(schedule, times)[None]
-        rows = [torch.as_tensor(schedule(t), dtype=torch.float64).expand(*shape).reshape(-1) for t in times]
-        return torch.stack(rows, -1).numpy()
-
-    count = max(1, int(np.prod(own)))
-    which = torch.arange(count).reshape(own).expand(batch).reshape(-1) if own else torch.zeros(batch).long().reshape(-1)
-    return table(step_size), table(exploration), which.contiguous()
-
-
-def _row(schedule: Schedule, times: range) -> np.ndarray[Any, Any]:
-    """A schedule of plain numbers at each time: those of our own kinds at once, a user's one by one."""
-    if type(schedule) in (Constant, Power):  # numpy's powers are the same whatever stands beside them
-        values: Any = schedule(np.arange(times.start, times.stop, dtype=np.float64))  # type: ignore[arg-type]
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), (len(times),)).copy()
-    return np.array([float(schedule(t)) for t in times])

@@ -22,3 +22,12 @@ def uniform(keys: Tensor, start: int, iteration: int, draw: int, digits: int, co
     found = torch.empty(len(keys), count, dtype=torch.float64)
     philox_loops.uniform(keys.numpy(), start, iteration, draw, digits, found.numpy())
     return found
+
+
+def quick(keys: Tensor, iteration: int, draw: int, digits: int, count: int) -> Tensor:
+    """The numbers of seven rounds, four to a block, under each of keys[b, 2]: float64 [b, count]."""
+    from gamesim.kernels import philox_loops
+
+    found = torch.empty(len(keys), count, dtype=torch.float64)
+    philox_loops.quick(keys.numpy(), iteration, draw, digits, found.numpy())
+    return found
