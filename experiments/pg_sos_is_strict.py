@@ -107,9 +107,9 @@ def batches(scale: Scale) -> list[Batch]:
     for states, players, actions in SHAPES[scale]:
         shape: dict[str, Any] = {"state_count": states, "player_count": players, "action_count": actions}
         for kind in KINDS:
-            game = Constructed(kind=kind, games=games, **shape)  # type: ignore[arg-type]
+            game = Constructed(built=kind, games=games, **shape)  # type: ignore[arg-type]
             found.append(Batch(f"{kind}, {words(states, actions)}", game, game.equilibrium))
-        barely = Constructed(kind="strict", margin=BARELY, games=games, **shape)
+        barely = Constructed(built="strict", margin=BARELY, games=games, **shape)
         found.append(Batch(f"strict, by {BARELY:g}, {words(states, actions)}", barely, barely.equilibrium))
         found.append(random_pure(games, shape, words(states, actions)))
     mixed = random_mixed(6 if scale == "quick" else 60)

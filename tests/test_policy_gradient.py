@@ -225,11 +225,11 @@ def test_eager_reinforce_does_not() -> None:
 
 
 def test_a_target_for_each_game_of_a_batch() -> None:
-    games = gs.make("stochastic/constructed", kind="strict", games=3)
+    games = gs.make("stochastic/constructed", built="strict", games=3)
     solver = Settling(PolicyGradient(step_size=0.05), games.equilibrium, inner=2)
     result = gs.solve(games, solver, iterations=40, seeds=2)
     assert result.metric("last_wrong").shape == (2, 3, 41)
-    one = gs.make("stochastic/constructed", kind="strict", seed=1)
+    one = gs.make("stochastic/constructed", built="strict", seed=1)
     alone = gs.solve(one, Settling(PolicyGradient(step_size=0.05), one.equilibrium), iterations=40)
     assert torch.equal(result.metric("last_wrong")[0, 1], alone.metric("last_wrong")[0])
 

@@ -65,7 +65,7 @@ def as_close(one: Any, other: Any) -> bool:
 )  # fmt: skip
 def test_constructed_equilibria_are_judged_as_they_were_made(kind: Any, shown: str | None, players: int) -> None:
     sizes = (3, 2) if players == 2 else (2, 3, 2)
-    game = Constructed(kind=kind, games=12, state_count=3, action_count=sizes, player_count=players)
+    game = Constructed(built=kind, games=12, state_count=3, action_count=sizes, player_count=players)
     found = certify_policies(game, game.equilibrium)
     assert len(found) == 12
     for each in found:
@@ -187,7 +187,7 @@ def test_all_policies_of_random_games_against_brute_force() -> None:
 
 @pytest.mark.parametrize("margin", [1e-3, 0.5])
 def test_the_modulus_holds_in_its_ball(margin: float) -> None:
-    game = Constructed(kind="strict", margin=margin, **SHAPE)
+    game = Constructed(built="strict", margin=margin, **SHAPE)
     found = certify_policies(game, game.equilibrium)
     measured = moduli(game, stand(game, game.equilibrium, 1e-9))
     stream = Stream(1)
@@ -236,7 +236,7 @@ def test_slopes_agree_with_finite_differences() -> None:
 
 def test_the_derivative_on_an_interior_face() -> None:
     """All rows of an interior equilibrium are free: J by finite differences, on an orthonormal basis."""
-    game = Constructed(kind="interior", state_count=2, action_count=(3, 2), seed=1)
+    game = Constructed(built="interior", state_count=2, action_count=(3, 2), seed=1)
     policy, basis = game.equilibrium, list[tuple[int, Policy]]()
     for i, x in enumerate(policy):
         rows = torch.linalg.qr(torch.eye(x.shape[-1]).double() - 1 / x.shape[-1])[0][:, : x.shape[-1] - 1]
@@ -267,7 +267,7 @@ def test_the_derivative_on_an_interior_face() -> None:
 
 
 def test_faces_are_the_best_actions() -> None:
-    game = Constructed(kind="duplicate", state_count=3, action_count=3, seed=4)
+    game = Constructed(built="duplicate", state_count=3, action_count=3, seed=4)
     found = certify_policy(game, game.equilibrium)
     (face,) = found.faces
     q = game.values(game.equilibrium)[face.player][face.state]
@@ -280,7 +280,7 @@ def test_faces_are_the_best_actions() -> None:
 
 
 def test_the_search_stays_feasible_and_reports_what_it_found() -> None:
-    game = Constructed(kind="partial", **SHAPE)
+    game = Constructed(built="partial", **SHAPE)
     radii = torch.tensor([0.1, 0.01]).double()[:, None]
     found = depart(game, game.equilibrium, radii, Stream(0), count=50, rounds=2)
     square = torch.zeros(2, 12).double()
@@ -299,7 +299,7 @@ def test_the_search_does_not_refute_strict_policies_and_does_others() -> None:
     """What decides is the search alone: the certificate is not asked."""
     radii = torch.tensor([1e-4, 1e-5]).double()[:, None]
     for kind in ("strict", "interior", "duplicate", "unvisited"):
-        game = Constructed(kind=kind, **SHAPE)  # type: ignore[arg-type]
+        game = Constructed(built=kind, **SHAPE)  # type: ignore[arg-type]
         ratio = depart(game, game.equilibrium, radii, Stream(0), count=50, rounds=1).ratio
         if kind == "strict":
             assert bool((ratio < -1).all())
@@ -309,7 +309,7 @@ def test_the_search_does_not_refute_strict_policies_and_does_others() -> None:
 
 
 def test_rounds_only_raise_the_ratio() -> None:
-    game = Constructed(kind="strict", **SHAPE)
+    game = Constructed(built="strict", **SHAPE)
     radii = torch.tensor([0.3, 0.01]).double()[:, None]
     few, many = (depart(game, game.equilibrium, radii, Stream(7), count=50, rounds=k).ratio for k in (0, 4))
     assert bool((many >= few - 1e-12).all())
@@ -318,7 +318,7 @@ def test_rounds_only_raise_the_ratio() -> None:
 
 def test_products_keep_their_digits() -> None:
     """Along a face of one player the product is 0, however short the step."""
-    game = Constructed(kind="interior", **SHAPE)
+    game = Constructed(built="interior", **SHAPE)
     for h, low in ((1e-3, 1e-18), (1e-7, 1e-22)):
         z = torch.tensor([1.0, -1.0, 0.0]).double()
         moved = (game.equilibrium[0] + h * z, game.equilibrium[1])

@@ -61,7 +61,7 @@ GAMES: dict[str, Callable[[], Any]] = {
     "repeated": Repeated,
     "repeated, long memory": lambda: Repeated(game="matrix/zero-sum", memory=2),
     "repeated, many": lambda: Repeated(game=MatrixGame(torch.rand(4, 2, 2, 3, generator=torch.Generator()))),
-    **{kind: lambda kind=kind: Constructed(kind=kind, action_count=3, player_count=3) for kind in KINDS},
+    **{kind: lambda kind=kind: Constructed(built=kind, action_count=3, player_count=3) for kind in KINDS},
 }
 
 
@@ -145,7 +145,7 @@ def test_online_mirror_descent_runs_on_environments(name: str) -> None:
         Team,
         PotentialStochastic,
         lambda **k: PotentialStochastic(controlled=False, **k),
-        *[lambda kind=kind, **k: Constructed(kind=kind, branching=3, **k) for kind in KINDS],
+        *[lambda kind=kind, **k: Constructed(built=kind, branching=3, **k) for kind in KINDS],
     ],
 )
 def test_a_game_of_a_batch_is_the_game_of_its_seed_alone(make: Callable[..., Any]) -> None:
@@ -578,7 +578,7 @@ def test_a_repeated_game_takes_any_normal_form_game() -> None:
 @pytest.mark.parametrize("branching", [None, 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_constructed_equilibria_are_what_they_are_said_to_be(kind: Any, branching: int | None) -> None:
-    game = Constructed(kind=kind, state_count=4, action_count=(3, 2), branching=branching, games=20, margin=0.2)
+    game = Constructed(built=kind, state_count=4, action_count=(3, 2), branching=branching, games=20, margin=0.2)
     policy = game.equilibrium
     close(game.gains(policy), 0.0, 1e-12)
     values, visits = game.state_values(policy), game.occupancy(policy)
@@ -599,14 +599,14 @@ def test_constructed_equilibria_are_what_they_are_said_to_be(kind: Any, branchin
 
 @pytest.mark.parametrize("branching", [None, 1])
 def test_deviations_may_come_where_the_equilibrium_never_is(branching: int | None) -> None:
-    game = Constructed(kind="unvisited", branching=branching, state_count=3, games=10)
+    game = Constructed(built="unvisited", branching=branching, state_count=3, games=10)
     assert bool((game.occupancy(game.start())[..., -1] > 0).any())
     close(dense(game).sum(-1), 0.5)
 
 
 def test_a_duplicate_action_is_the_other_in_all_but_its_name() -> None:
     for branching in (None, 2):
-        game = Constructed(kind="duplicate", action_count=(3, 2), branching=branching)
+        game = Constructed(built="duplicate", action_count=(3, 2), branching=branching)
         best = int(game.equilibrium[0][0].argmax())
         second = (best + 1) % 3
         assert torch.equal(game.reward[:, 0, best], game.reward[:, 0, second])
@@ -615,7 +615,7 @@ def test_a_duplicate_action_is_the_other_in_all_but_its_name() -> None:
 
 def test_no_policy_of_one_player_beats_a_constructed_equilibrium() -> None:
     """All pure stationary deviations, one after another: what policy iteration says, without it."""
-    game = Constructed(kind="interior", state_count=3, action_count=2)
+    game = Constructed(built="interior", state_count=3, action_count=2)
     policy = game.equilibrium
     for i in range(2):
         for actions in itertools.product(range(2), repeat=3):
@@ -680,10 +680,10 @@ def test_rounded_levels_keep_the_mean() -> None:
         (lambda: Repeated(memory=14), "tables: got .* states, 4 joint actions"),
         (lambda: Repeated().state_of((0, 2)), "rounds: got \\(0, 2\\)"),
         (lambda: Repeated().state_of((0,)), "rounds: got \\(0,\\)"),
-        (lambda: Constructed(kind="unvisited", state_count=1), "state_count: got 1, expected at least 2"),
-        (lambda: Constructed(kind="interior", action_count=1), "action_count: got \\[1, 1\\]"),
-        (lambda: Constructed(kind="duplicate", action_count=(1, 3)), "action_count: got \\[1, 3\\]"),
-        (lambda: Constructed(kind="odd"), "kind"),
+        (lambda: Constructed(built="unvisited", state_count=1), "state_count: got 1, expected at least 2"),
+        (lambda: Constructed(built="interior", action_count=1), "action_count: got \\[1, 1\\]"),
+        (lambda: Constructed(built="duplicate", action_count=(1, 3)), "action_count: got \\[1, 3\\]"),
+        (lambda: Constructed(built="odd"), "built"),
         (lambda: Constructed(margin=0.0), "margin: got 0"),
     ],
 )

@@ -40,7 +40,7 @@ Gap = Annotated[float, Bounds("a number above 0", 0, low_open=True)]
 class Constructed(Garnet):
     """A random game with a known equilibrium of a known kind."""
 
-    kind: Literal["strict", "interior", "partial", "duplicate", "unvisited"] = "strict"
+    built: Literal["strict", "interior", "partial", "duplicate", "unvisited"] = "strict"
     """What the equilibrium is like."""
     player_count: Some = 2
     """Number of players."""
@@ -53,15 +53,15 @@ class Constructed(Garnet):
 
     def agree(self) -> None:
         super().agree()
-        if self.kind in ("partial", "unvisited") and self.state_count < 2:
-            raise refuse("state_count", self.state_count, f"at least 2 for kind={self.kind}")
-        if self.kind in ("interior", "partial") and max(self.action_counts) < 2:
+        if self.built in ("partial", "unvisited") and self.state_count < 2:
+            raise refuse("state_count", self.state_count, f"at least 2 for built={self.built}")
+        if self.built in ("interior", "partial") and max(self.action_counts) < 2:
             raise refuse("action_count", list(self.action_counts), "an action more for somebody: there is no choice")
-        if self.kind == "duplicate" and self.action_counts[0] < 2:
+        if self.built == "duplicate" and self.action_counts[0] < 2:
             raise refuse("action_count", list(self.action_counts), "at least 2 for the first player")
 
     def opening(self) -> Tensor:
-        if self.kind != "unvisited":
+        if self.built != "unvisited":
             return super().opening()
         rho = torch.full((self.state_count,), 1 / (self.state_count - 1), dtype=torch.float64)
         rho[-1] = 0.0
@@ -80,9 +80,9 @@ class Constructed(Garnet):
             u = (1 + self.draw(stream, self.state_count, count)) / 2
             favourite, actions = u.argmax(-1), torch.arange(count)
             steps = (actions - favourite[..., None]) % count
-            if self.kind == "interior":
+            if self.built == "interior":
                 played = steps >= 0
-            elif self.kind == "partial":
+            elif self.built == "partial":
                 early = along(torch.arange(self.state_count) < (self.state_count + 1) // 2, 0, 2)
                 played = steps <= early.long()
             else:
@@ -97,9 +97,9 @@ class Constructed(Garnet):
         law = super().motion()
         if isinstance(law, Sparse):
             law = Sparse(law.successors.clone(), law.probabilities)
-        if self.kind == "unvisited":
+        if self.built == "unvisited":
             law = self._kept_away(law)
-        if self.kind == "duplicate":
+        if self.built == "duplicate":
             if isinstance(law, Sparse):
                 return Sparse(self._copied(law.successors, 1), self._copied(law.probabilities, 1))
             return self._copied(law, 1)
@@ -144,4 +144,4 @@ class Constructed(Garnet):
             own = less.reshape(*less.shape[:-1], *[count if k == i else 1 for k in range(n)])
             found.append(raw.select(-2 - n, i) - own)
         rewards = torch.stack(found, -2 - n)
-        return self._copied(rewards, 0) if self.kind == "duplicate" else rewards
+        return self._copied(rewards, 0) if self.built == "duplicate" else rewards
