@@ -40,7 +40,7 @@ def test_by_default_equilibria_are_found(capsys: pytest.CaptureFixture[str]) -> 
     assert only["pure"] == [[0, 0], [0, 0]]
     assert only["margin"] == pytest.approx(0.7)
     assert only["modulus"] > 0
-    found = told(capsys, CONSTRUCTED, "-g", "kind=unvisited", "-g", "state_count=3")["policies"]
+    found = told(capsys, CONSTRUCTED, "-g", "built=unvisited", "-g", "state_count=3")["policies"]
     assert "nash-not-sos" in {each["verdict"] for each in found}
     assert all(each["exploitability"] < 1e-8 for each in found)
 
@@ -56,7 +56,7 @@ def test_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert out.startswith("(0.5 0.5, 1 0; 1 0, 1 0)  not-nash\n")
     assert "player 0 gains" in out
     assert "exploitability" in out
-    assert main(["certify", CONSTRUCTED, "-g", "kind=duplicate", "-g", "state_count=2"]) == 0
+    assert main(["certify", CONSTRUCTED, "-g", "built=duplicate", "-g", "state_count=2"]) == 0
     out = capsys.readouterr().out
     assert "nash-not-sos" in out
     assert "does not play action" in out

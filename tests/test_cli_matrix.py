@@ -202,8 +202,8 @@ def test_a_row_of_a_mirror_map_is_the_same_whatever_stands_beside_it(q: float) -
 def test_a_few_lanes_leap_no_further_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """One seed fills the loops up as 64 do: a leap that took its share of steps for one would hear no signal."""
     asked = list[int]()
-    real = lanes._row
-    monkeypatch.setattr(lanes, "_row", lambda schedule, times: (asked.append(len(times)), real(schedule, times))[1])
+    real = timetables._row
+    monkeypatch.setattr(timetables, "_row", lambda schedule, times: (asked.append(len(times)), real(schedule, times))[1])
     monkeypatch.setattr(lanes, "AT_ONCE", 6400)
     result = solve(SMALL, gs.make_solver("ftrl"), iterations=250, every=250)
     assert result.iterations == 250
@@ -212,9 +212,9 @@ def test_a_few_lanes_leap_no_further_than_many(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("schedule", [Constant(0.3), Power(0.5, 0.7, 3.0), Power(2.0, 1.0, 5.0), Geometric(0.5, 0.9)])
 def test_schedules_of_a_leap_are_those_of_steps(schedule: Any) -> None:
-    whole = lanes._row(schedule, range(1000, 1200))
+    whole = timetables._row(schedule, range(1000, 1200))
     assert all(abs(whole[i] - schedule(1000 + i)) <= 1e-15 * whole[i] for i in range(200))
-    parts = [lanes._row(schedule, range(t, t + 7)) for t in range(1000, 1196, 7)]
+    parts = [timetables._row(schedule, range(t, t + 7)) for t in range(1000, 1196, 7)]
     assert all((part == whole[7 * i : 7 * i + 7]).all() for i, part in enumerate(parts))
 
 
