@@ -11,7 +11,7 @@ import torch
 import gamesim as gs
 from gamesim.cli import main
 from gamesim.errors import Caution, InvalidInput
-from gamesim.feedback import Bandit, lanes
+from gamesim.feedback import Bandit, lanes, timetables
 from gamesim.games import MatrixGame, VariationalProblem
 from gamesim.kernels import fused
 from gamesim.loop import solve
@@ -203,7 +203,7 @@ def test_a_few_lanes_leap_no_further_than_many(monkeypatch: pytest.MonkeyPatch) 
     """One seed fills the loops up as 64 do: a leap that took its share of steps for one would hear no signal."""
     asked = list[int]()
     real = timetables._row
-    monkeypatch.setattr(timetables, "_row", lambda schedule, times: (asked.append(len(times)), real(schedule, times))[1])
+    monkeypatch.setattr(timetables, "_row", lambda s, times: (asked.append(len(times)), real(s, times))[1])
     monkeypatch.setattr(lanes, "AT_ONCE", 6400)
     result = solve(SMALL, gs.make_solver("ftrl"), iterations=250, every=250)
     assert result.iterations == 250

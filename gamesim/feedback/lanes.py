@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gamesim.feedback.oracle import Exact, Feedback
 from gamesim.feedback.play import Bandit, Realised
-from gamesim.feedback.timetables import timetables
+from gamesim.feedback.timetables import written_out
 from gamesim.games import DenseGame, Policy
 from gamesim.kernels import learning, wanted
 from gamesim.randomness import Stream
@@ -54,7 +54,7 @@ def leap(
     lanes = max(1, int(np.prod(batch)))
     reached = min(until, t + max(1, AT_ONCE // max(lanes, BLOCK)))
     exploration = feedback.exploration if isinstance(feedback, Bandit) else Constant(0.0)
-    written = timetables((step_size, exploration), range(t, reached), batch, 1)
+    written = written_out((step_size, exploration), range(t, reached), batch, 1)
     if written is None:
         return None
     (gamma, epsilon), which = written

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gamesim.feedback.oracle import Feedback
 from gamesim.feedback.reinforce import Reinforce
-from gamesim.feedback.timetables import timetables
+from gamesim.feedback.timetables import written_out
 from gamesim.games import Policy, TabularGame
 from gamesim.games.transitions import DenseLaw, SparseLaw
 from gamesim.kernels import episodes
@@ -55,7 +55,7 @@ def leap(
     tables = tables_of(game)
     lanes = int(np.prod(batch, dtype=np.int64))
     reached = min(until, t + _at_once(game, policy, max(lanes, BLOCK) * feedback.episodes, until - t))
-    schedules = timetables((step_size, feedback.exploration), range(t, reached), batch, 2)
+    schedules = written_out((step_size, feedback.exploration), range(t, reached), batch, 2)
     if schedules is None:
         return None
     (gamma, epsilon), which = schedules

@@ -12,7 +12,7 @@ from gamesim.schedules import Constant, Power, Schedule
 Table = np.ndarray[Any, Any]
 
 
-def timetables(
+def written_out(
     schedules: Sequence[Schedule], times: range, batch: tuple[int, ...], inner: int
 ) -> tuple[list[Table], Tensor] | None:
     """Each schedule at those times as [k, T], and which of the k rows is a lane's, [b] for the batch laid out flat.
