@@ -62,20 +62,26 @@ TABLE = {
         "gamesim.experiments.vi_bias_richardson:VIBiasRichardson",
         "constant steps: bias linear in the step, extrapolation takes it out",
     ),
-    "pg-rate": ("gamesim.experiments.pg_rate:PGRate", "policy gradient near strict policies: at least as fast as n^-q"),
+    "pg-rate": (
+        "gamesim.experiments.pg_rate:PGRate",
+        "policy gradient near strict policies: squared distance falls at least like n^-q, exact and sampled",
+    ),
     "pg-finite-time": (
         "gamesim.experiments.pg_finite_time:PGFiniteTime",
         "lazy policy gradient reaches strict equilibria exactly, in finitely many iterations; eager does not",
     ),
     "pg-sos-attraction": (
         "gamesim.experiments.pg_sos_attraction:PGSOSAttraction",
-        "basins of strict policies against those of other equilibria",
+        "policy gradient stays at strict policies and leaves other equilibria; basins from random starts",
     ),
     "pg-sos-is-strict": (
         "gamesim.experiments.pg_sos_is_strict:PgSosIsStrict",
         "second-order stationary policies are the strict ones that visit every state: a search that tries to refute it",
     ),
-    "soccer": ("gamesim.experiments.soccer:SoccerStudy", "learners of Littman's soccer against its exact value"),
+    "soccer": (
+        "gamesim.experiments.soccer:SoccerStudy",
+        "who learns to play soccer: Nash-Q, independent Q and gradients against the exact value",
+    ),
     "vi-clt": (
         "gamesim.experiments.vi_clt:VIClt",
         "averages of constant-step methods: variance, normality, coverage",

@@ -53,7 +53,7 @@ def _check_points(game: Any) -> None:
     assert all(torch.equal(x, k) for x, k in zip(start, kept, strict=True)), "metrics() changed the point"
 
 
-def _check_episodes(game: EpisodicGame) -> None:
+def _check_episodes(game: Any) -> None:
     """A black box: it plays the same episodes whenever it is asked the same, and what it measures is finite."""
     require_policy(game.start(), field="start()")
     if callable(getattr(game, "validate", None)):
