@@ -83,7 +83,7 @@ class PGFiniteTime:
             "the theorem, as the solver's caution says, and is the fastest: the variance of scores grows without "
             "bound, but like n^0.1, while the squares of their leads grow like n^0.8. In random games steps begin "
             "smaller, with m = 1000: the first estimates are large, and there are other equilibria to be thrown to. "
-            "Chosen after trials: at the quick scale 50,000 episodes of 100 runs there, after 30,000 of 60 left it open."
+            "Chosen after trials: at the quick scale 50,000 episodes of 100 runs, after 30,000 of 60 left it open."
         )
         return Study([*claims, claim], [Chart("finite-time", panels)], [*rows, *more], notes)
 

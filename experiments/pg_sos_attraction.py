@@ -122,8 +122,8 @@ class PGSOSAttraction:
             "gamma = 0.3 and m = 1000 returns of up to 4 threw 4% to 20% of the runs out, which are to be kept by "
             "small steps). The eager method with errors is never exactly there: after 2,000 iterations 80% of the "
             "runs were so near in the worst game, so that it has 4,000 here; with REINFORCE it is left out, for it "
-            "comes back as slowly as `pg-rate` says. Equilibria with a copy were split from the mixed ones, with a bound "
-            "of their own, after they had been undecided under the same one."
+            "comes back as slowly as `pg-rate` says. Equilibria with a copy were split from the mixed ones, with a "
+            "bound of their own, after they had been undecided under the same one."
         )
         return Study([*claims, *more], [Chart("attraction", panels)], [*rows, *basin_rows], notes)
 

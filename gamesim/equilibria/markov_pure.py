@@ -9,10 +9,14 @@ some deviation gains for every V between them, and bounds follow from the joint 
 These two steps take turns until nothing changes; then one state is split into its joint actions, until
 the profiles that are left are few enough to be looked at. Nothing is lost, so
 an empty list is a proof that there is no pure stationary equilibrium, up to rounding.
+
+All this is done with R_i + P u_i - u_i for R_i, u_i half way between the least and the most that player i can get: then
+values are V_i - u_i, differences of actions are what they were, and the size of values does not drown them.
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +38,9 @@ NUMBERS = 2**22
 SPLIT = 200
 """What a split counts for, in profiles: it takes about as long."""
 TIE = 1e-9
-"""Difference of two actions' values that counts as none, relative to the largest value."""
+"""Difference of two actions' values that counts as none, relative to the span of what joint actions are worth."""
+ROUNDING = 16 * float(np.finfo(float).eps)
+"""Of values, relative."""
 
 SWEEPS = 20
 """Sweeps of the bounds between two looks at what they rule out, at most."""
@@ -89,11 +95,20 @@ def pure_stationary(game: TabularGame, at_most: int = 1000) -> PureStationary:
     tree = _Tree(reward, game.law.dense().detach().cpu().double().numpy(), game.action_counts)
     found, complete = tree.search(at_most)
     n, s = len(game.action_counts), game.state_count
-    joint = np.stack([each[0] for each in found]) if found else np.zeros((0, s), dtype=np.int64)
+    joint = np.stack([each.joint for each in found]) if found else np.zeros((0, s), dtype=np.int64)
     actions = np.stack(np.unravel_index(joint, game.action_counts), 1).reshape(-1, n, s)
     order = sorted(range(len(found)), key=lambda k: actions[k].tolist())
-    margin = torch.tensor([found[k][1] for k in order], dtype=torch.float64)
-    return PureStationary(torch.from_numpy(actions[order]), margin > tree.tie, margin, complete, game.action_counts)
+    margin = torch.tensor([found[k].margin for k in order], dtype=torch.float64)
+    strict = torch.tensor([found[k].strict for k in order], dtype=torch.bool)
+    return PureStationary(torch.from_numpy(actions[order]), strict, margin, complete, game.action_counts)
+
+
+class Found(NamedTuple):
+    """Joint actions j(s) that are an equilibrium."""
+
+    joint: NDArray[np.int64]
+    margin: float
+    strict: bool
 
 
 class _Tree:
@@ -108,13 +123,17 @@ class _Tree:
             others = np.expand_dims(np.moveaxis(joint, i, -1), i)
             self.turned.append(np.broadcast_to(others, (*counts, count)).reshape(-1, count))
         self.states = np.arange(states)
-        self.lo, self.hi = (np.stack([_optimum(r, kernel, sign) for r in self.reward]) for sign in (-1, 1))
-        self.tie = TIE * (max(np.abs(self.lo).max(), np.abs(self.hi).max()) or 1.0)
-        self.lo, self.hi = self.lo - self.tie, self.hi + self.tie
+        lo, hi = (np.stack([_optimum(r, kernel, sign) for r in self.reward]) for sign in (-1, 1))
+        middle = (lo + hi) / 2
+        self.reward = self.reward + np.moveaxis(kernel @ middle.T, -1, 0) - middle[:, :, None]
+        stopping = 1 - kernel.sum(-1)
+        size = (np.abs(middle) + (hi - lo) / 2).max(1) * stopping.max() / stopping.min()
+        self.tie = TIE * np.ptp(self.reward, (1, 2)) + ROUNDING * size  # of each player
+        self.lo, self.hi = lo - middle - self.tie[:, None], hi - middle + self.tie[:, None]
 
-    def search(self, at_most: int) -> tuple[list[tuple[NDArray[np.int64], float]], bool]:
-        """Joint actions j(s) and margins, and whether there are no others."""
-        found: list[tuple[NDArray[np.int64], float]] = []
+    def search(self, at_most: int) -> tuple[list[Found], bool]:
+        """Joint actions, and whether there are no others."""
+        found: list[Found] = []
         stack, work = [(np.ones(self.reward.shape[1:], dtype=bool), self.lo, self.hi)], 0
         while stack and work < LIMIT:
             work += SPLIT
@@ -128,10 +147,10 @@ class _Tree:
                 work += size
                 joint = np.stack(np.meshgrid(*map(np.flatnonzero, left), indexing="ij"), -1).reshape(size, -1)
                 margin = self.margins(joint)
-                for k in np.flatnonzero(margin >= -self.tie):
+                for k in np.flatnonzero((margin >= -self.tie).all(1)):
                     if len(found) == at_most:
                         return found, False
-                    found.append((joint[k], float(margin[k])))
+                    found.append(Found(joint[k], float(margin[k].min()), bool((margin[k] > self.tie).all())))
                 continue
             s = int(np.where(count > 1, count, count.max() + 1).argmin())
             for j in np.flatnonzero(left[s]):
@@ -150,7 +169,7 @@ class _Tree:
                 q = self.reward[i] + self.kernel @ ((lo[i] + hi[i]) / 2)
                 for other in turned.T:
                     doubt = np.abs(self.kernel[:, other] - self.kernel) @ np.maximum((hi[i] - lo[i]) / 2, 0)
-                    kept &= q[:, other] - q - doubt <= self.tie
+                    kept &= q[:, other] - q - doubt <= self.tie[i]
             if not kept.any(1).all():
                 return None
             if (kept == left).all():
@@ -159,39 +178,42 @@ class _Tree:
 
     def bounds(self, left: Mask, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
         """Sweeps of both bounds while they still move; they hold after any number of them."""
+        slack = self.tie[:, None] / SWEEPS
         for _ in range(SWEEPS):
             width = hi - lo
             below, above = (self.reward + np.moveaxis(self.kernel @ v.T, -1, 0) for v in (lo, hi))
             below = np.stack([q[:, turned].max(-1) for q, turned in zip(below, self.turned, strict=True)])
-            lo = np.maximum(lo, np.where(left, below, np.inf).min(-1) - self.tie / SWEEPS)
-            hi = np.minimum(hi, np.where(left, above, -np.inf).max(-1) + self.tie / SWEEPS)
+            lo = np.maximum(lo, np.where(left, below, np.inf).min(-1) - slack)
+            hi = np.minimum(hi, np.where(left, above, -np.inf).max(-1) + slack)
             if (width - (hi - lo)).max() <= 0.01 * width.max():
                 break
         return lo, hi
 
     def margins(self, joint: NDArray[np.int64]) -> Floats:
-        """What the best deviation in one state loses, at least, joint[n, s] -> [n]; below 0 it gains."""
+        """What the best deviation in one state loses, at least, joint[n, s] -> [n, player]; below 0 it gains."""
         chain = self.kernel[self.states, joint]  # [n, s, t]
         paid = self.reward[:, self.states, joint].transpose(1, 2, 0)
         values = np.linalg.solve(np.eye(len(self.states)) - chain, paid)  # [n, s, player]
-        least = np.full(len(joint), np.inf)
+        least = np.full((len(joint), len(self.turned)), np.inf)
         for i, turned in enumerate(self.turned):
             for other in turned[joint].transpose(2, 0, 1):
                 q = self.reward[i, self.states, other]
                 q = q + (self.kernel[self.states, other] @ values[:, :, i, None])[..., 0]
-                least = np.minimum(least, np.where(other == joint, np.inf, values[:, :, i] - q).min(1))
+                loss = np.where(other == joint, np.inf, values[:, :, i] - q).min(1)
+                least[:, i] = np.minimum(least[:, i], loss)
         return least
 
 
 def _optimum(reward: Floats, kernel: Floats, sign: int) -> Floats:
-    """The most (least, for sign -1) that R[s, j] can be worth if all work together, by policy iteration."""
-    states = np.arange(len(reward))
+    """The most (least, for sign -1) that R[s, j] can be worth if all work together, or beyond it, by policy iteration."""
+    states, stopping = np.arange(len(reward)), float((1 - kernel.sum(-1)).min())
     joint = (sign * reward).argmax(1)
     while True:
         values = np.linalg.solve(np.eye(len(states)) - kernel[states, joint], reward[states, joint])
         q = sign * (reward + kernel @ values)
-        better = q.max(1) > q[states, joint] + 1e-12 * (1 + np.abs(q).max())
-        if not better.any():
-            found: Floats = values
+        close = ROUNDING * np.abs(q).max()
+        gain = q.max(1) - q[states, joint]
+        if gain.max() <= close:
+            found: Floats = values + sign * 2 * close / stopping
             return found
-        joint = np.where(better, q.argmax(1), joint)
+        joint = np.where(gain > close, q.argmax(1), joint)
