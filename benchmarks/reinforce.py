@@ -7,6 +7,7 @@ left out, and times as many of the cheapest there are, integer additions and exc
 process.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,9 +18,11 @@ from gamesim.benchmarks import plain_episodes
 from gamesim.benchmarks.timing import Row, interleaved, row
 from gamesim.envs.stochastic.soccer import Soccer
 from gamesim.envs.stochastic.two_state import TwoState
+from gamesim.errors import Caution
 from gamesim.feedback import Reinforce, rollout_lanes
 from gamesim.games import Policy, StochasticGame
 from gamesim.kernels import episodes, fused, learning
+from gamesim.loop import solve
 from gamesim.randomness import Stream
 from gamesim.schedules import Power
 from gamesim.states import expanded
@@ -33,6 +36,7 @@ OPERATIONS = 410
 def rows() -> Iterator[Row]:
     """Rows as they are measured; ours and peer are seconds per environment step."""
     yield from main_job()
+    yield agreement()
     yield other("two-state/eager", TwoState(), projection="eager")
     yield other("two-state/to-go", TwoState(), returns="to-go")
     yield other("two-state/three-episodes", TwoState(), episodes=3)
@@ -75,6 +79,19 @@ def main_job() -> Iterator[Row]:
     limit = OPERATIONS * seconds["spin"] / (256 * len(words) * spins)
     share = f"{limit / ours:.0%} of {1 / limit:.3g} steps/s"
     yield row("reinforce/roofline", ours, limit, None, f"{note}: {share}, at {OPERATIONS} operations each")
+
+
+def agreement(iterations: int = 300) -> Row:
+    """How far the policies of all seeds are from those of the plain solver after so many iterations, at most."""
+    game, solver = TwoState(), PolicyGradient(STEP_SIZE, Reinforce(EXPLORATION))
+    ends = []
+    for on in (True, False):
+        with fused(on), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Caution)
+            ends.append(solve(game, solver, iterations=iterations, seeds=SEEDS, every=iterations).policy)
+    off = max(float((x - y).abs().amax()) for x, y in zip(*ends, strict=True))
+    note = f"largest difference to the plain solver, {SEEDS:,} seeds after {iterations} iterations; the bar is 1e-9"
+    return row("reinforce/equal", off, 1e-9, 1.0, note)
 
 
 def other(name: str, game: Any, iterations: int = 400, **options: Any) -> Row:
