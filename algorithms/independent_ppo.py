@@ -24,36 +24,24 @@ need in the StarCraft multi-agent challenge?", arXiv 2011.09533 (2020); Yu et al
 in cooperative multi-agent games", NeurIPS 2022, arXiv 2103.01955. Nothing is proved of it in games.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from math import prod
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
+from gamesim.feedback.perceptrons import Parameters, Trained, adam, blank, drawn, network
 from gamesim.feedback.temporal import Played, following, play_out
 from gamesim.games import EpisodicGame, Policy
+from gamesim.games.episodic import ROOM
 from gamesim.parameters import Bounds, Count, Positive, Probability, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Schedule, StepSize
 from gamesim.simplex import softmax
-
-BETA_1, BETA_2, SMALL = 0.9, 0.999, 1e-5
-"""Of Adam: Kingma and Ba, ICLR 2015; the last as in the first public PPO."""
-Parameters = tuple[Tensor, ...]
-"""W_1, b_1, W_2, b_2, ...: weights [..., player, in, out] and biases [..., player, 1, out]."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Networks of a few players, and Adam's running means of their gradients and of the squares of these."""
-
-    parameters: Parameters
-    mean: Parameters
-    square: Parameters
 
 
 @dataclass(frozen=True)
@@ -125,17 +113,13 @@ class IndependentPPO:
             if not bool((x > 0).all()):
                 raise refuse(f"start[{i}]", "a probability of 0", "probabilities above 0: no network reaches 0")
 
-        def blank(inputs: int, outputs: int, like: Tensor) -> Trained:
-            sizes = (inputs, *self.hidden, outputs)
-            shapes = [shape for into, out in pairwise(sizes) for shape in ((into, out), (1, out))]
-            zero = tuple(like.new_zeros(*like.shape[:-2], *shape) for shape in shapes)
-            return Trained(zero, zero, zero)
-
         crews = []
         for players in alike(game):
             prior = torch.stack([start[i] for i in players], -3).log()
             states, actions = prior.shape[-2:]
-            crews.append(Crew(blank(states, actions, prior), blank(states, 1, prior), prior))
+            self._require_room("hidden", list(self.hidden), sum(a * b for a, b in pairwise((states, *self.hidden, 1))))
+            actor, critic = (blank((states, *self.hidden, outputs), prior) for outputs in (actions, 1))
+            crews.append(Crew(actor, critic, prior))
         return Networks(tuple(crews), start)
 
     def step(self, t: int, game: EpisodicGame, state: Networks, generator: Stream) -> Networks:
@@ -143,7 +127,14 @@ class IndependentPPO:
         batch, seeds = like.shape[:-2], () if isinstance(generator.seeds, int) else (len(generator.seeds),)
         front = (*seeds, *[1] * (len(batch) - len(seeds)))
         # both are drawn before the episodes, which draw as many numbers as the longest of a batch needs
-        crews = state.crews if t > 0 else tuple(drawn(crew, front, generator) for crew in state.crews)
+        crews = state.crews
+        if t == 0:
+            crews = tuple(
+                replace(crew, actor=drawn(crew.actor, front, generator), critic=drawn(crew.critic, front, generator))
+                for crew in crews
+            )
+        many = prod(front) * self.epochs * self.episodes
+        self._require_room("epochs", f"{self.epochs:,} of {self.episodes:,} episodes", many)
         order = generator.uniform((*front, self.epochs, self.episodes), device=like.device).argsort(-1).argsort(-1)
         parts = order * self.minibatches // self.episodes
         played = play_out(game, state.policy, self.episodes, generator)
@@ -153,6 +144,11 @@ class IndependentPPO:
             for i, x in zip(players, softmax(scores(learned[-1])).unbind(-3), strict=True):
                 policy[i] = x
         return Networks(tuple(learned), tuple(policy))
+
+    @staticmethod
+    def _require_room(field: str, given: object, numbers: int) -> None:
+        if numbers > ROOM:
+            raise refuse(field, f"{given}, {numbers:.1e} numbers", f"at most {ROOM:,} in memory at once")
 
     def _learned(self, t: int, crew: Crew, players: list[int], played: Played, parts: Tensor) -> Crew:
         episodes, cut, end = played
@@ -228,14 +224,6 @@ def alike(game: EpisodicGame) -> list[list[int]]:
     return list(found.values())
 
 
-def network(parameters: Parameters) -> Tensor:
-    """The outputs at every observation, [..., player, s, out]: one-hot inputs pick rows of the first weights."""
-    x = parameters[0] + parameters[1]
-    for weight, bias in zip(parameters[2::2], parameters[3::2], strict=True):
-        x = torch.tanh(x) @ weight + bias
-    return x
-
-
 def actor_loss(
     parameters: Parameters, prior: Tensor, old: Tensor, sums: Sums, clip: float | Tensor, bonus: float | Tensor
 ) -> Tensor:
@@ -261,35 +249,6 @@ def scores(crew: Crew) -> Tensor:
 def values(crew: Crew) -> Tensor:
     """V[..., player, s]."""
     return network(crew.critic.parameters)[..., 0]
-
-
-def drawn(crew: Crew, front: tuple[int, ...], generator: Stream) -> Crew:
-    """Weights of hidden layers with mean 0 and variance 1 / inputs, of which the first layer sees one that is not 0."""
-
-    def begun(trained: Trained) -> Trained:
-        parameters = list(trained.parameters)
-        for k in range(0, len(parameters) - 2, 2):
-            shape = parameters[k].shape
-            normal = generator.normal((*front, *shape[-3:]), parameters[k].dtype, parameters[k].device)
-            parameters[k] = (normal / (1 if k == 0 else shape[-2] ** 0.5)).expand(shape)
-        return Trained(tuple(parameters), trained.mean, trained.square)
-
-    return Crew(begun(crew.actor), begun(crew.critic), crew.prior)
-
-
-def adam(trained: Trained, loss: Callable[[Parameters], Tensor], step_size: float | Tensor, steps: int) -> Trained:
-    """The networks after one more step, which makes so many; losses of different networks are added up."""
-    with torch.enable_grad():
-        leaves = tuple(x.detach().requires_grad_() for x in trained.parameters)
-        gradients = torch.autograd.grad(loss(leaves).sum(), leaves)
-    mean = tuple(torch.lerp(g, m, BETA_1) for m, g in zip(trained.mean, gradients, strict=True))
-    square = tuple(torch.lerp(g * g, s, BETA_2) for s, g in zip(trained.square, gradients, strict=True))
-    first, second = 1 - BETA_1**steps, 1 - BETA_2**steps
-    moved = (
-        x - step_size * (m / first) / ((s / second).sqrt() + SMALL)
-        for x, m, s in zip(trained.parameters, mean, square, strict=True)
-    )
-    return Trained(tuple(moved), mean, square)
 
 
 def in_turn(x: Tensor) -> Tensor:

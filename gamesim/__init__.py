@@ -14,15 +14,34 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gamesim.certificates import certify, certify_equilibrium
+    from gamesim.certificates import certify, certify_equilibrium, certify_policy
     from gamesim.data import AgentData
+    from gamesim.envs.wrappers import (
+        approximate_exploitability,
+        as_gymnasium,
+        as_pettingzoo,
+        as_simulator,
+        tabulate_environment,
+    )
     from gamesim.equilibria.listing import find_equilibria
+    from gamesim.equilibria.shapley import solve_shapley
+    from gamesim.equilibria.stationary import find_stationary
     from gamesim.errors import Caution, InvalidInput
     from gamesim.estimation import FittedGame, fit_game, fit_graphon, rearrangement_distance
     from gamesim.figures import draw
     from gamesim.formats.agents import read_agents
-    from gamesim.games import Game, GraphonGame, MatrixGame, NormalFormGame, Policy
+    from gamesim.games import (
+        Game,
+        GraphonGame,
+        MatrixGame,
+        NormalFormGame,
+        Policy,
+        Sparse,
+        StochasticGame,
+        TabularGame,
+    )
     from gamesim.games.game import exploitability
+    from gamesim.games.simulator import Simulator
     from gamesim.loop import Observer, Result, Solver, Status, solve
     from gamesim.making import make, make_solver
     from gamesim.populations import finite_gap, sample_agents, simulate
@@ -41,6 +60,10 @@ _HOMES = {
     "MatrixGame": "gamesim.games",
     "NormalFormGame": "gamesim.games",
     "Policy": "gamesim.games",
+    "Sparse": "gamesim.games",
+    "StochasticGame": "gamesim.games",
+    "TabularGame": "gamesim.games",
+    "Simulator": "gamesim.games.simulator",
     "exploitability": "gamesim.games.game",
     "Observer": "gamesim.loop",
     "Result": "gamesim.loop",
@@ -53,9 +76,17 @@ _HOMES = {
     "Power": "gamesim.schedules",
     "AgentData": "gamesim.data",
     "FittedGame": "gamesim.estimation",
+    "approximate_exploitability": "gamesim.envs.wrappers",
+    "as_gymnasium": "gamesim.envs.wrappers",
+    "as_pettingzoo": "gamesim.envs.wrappers",
+    "as_simulator": "gamesim.envs.wrappers",
+    "tabulate_environment": "gamesim.envs.wrappers",
     "certify": "gamesim.certificates",
     "certify_equilibrium": "gamesim.certificates",
+    "certify_policy": "gamesim.certificates",
     "find_equilibria": "gamesim.equilibria.listing",
+    "find_stationary": "gamesim.equilibria.stationary",
+    "solve_shapley": "gamesim.equilibria.shapley",
     "finite_gap": "gamesim.populations",
     "fit_game": "gamesim.estimation",
     "fit_graphon": "gamesim.estimation",

@@ -47,7 +47,10 @@ def find(kind: str, name: str) -> Any:
     if ":" in name:
         found = load(name, field=kind[:-1])
         if not isinstance(found, type):
-            raise refuse(kind[:-1], name, f"module:Class; {name.partition(':')[2]} is no class")
+            wanted = f"module:Class; {name.partition(':')[2]} is no class"
+            if kind == "games":
+                wanted += "; what makes an environment goes to simulator/pettingzoo or gymnasium, -g environment=..."
+            raise refuse(kind[:-1], name, wanted)
         return found
     raise unknown(kind[:-1], name, entries(kind))
 

@@ -326,6 +326,8 @@ def _require_fit(game: Any, solver: Any) -> None:
     elif not isinstance(game, family):
         needs = "game with exploitability(policy)" if family is Game else family.__name__
         instead = f"for this game take {' or '.join(others)}" if others else "no solver of gamesim takes this game"
+        if not others and callable(getattr(game, "reset", None)) and callable(getattr(game, "step", None)):
+            instead = "an environment is played as simulator/gymnasium or simulator/pettingzoo, or by as_simulator"
         name = type(getattr(solver, "solver", solver)).__name__  # of what is watched or averaged, not of the watcher
         a = "an" if needs[0] in "AEIOU" else "a"
         raise refuse("game", type(game).__name__, f"{a} {needs}, which {name} needs; {instead}")

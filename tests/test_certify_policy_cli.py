@@ -60,6 +60,9 @@ def test_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "nash-not-sos" in out
     assert "does not play action" in out
+    assert "along it" not in out  # all of it is 0
+    assert main(["certify", "stochastic/zero-sum", "-g", "state_count=3"]) == 0
+    out = capsys.readouterr().out
     assert "along it             <v, pi - pi*> / |pi - pi*|^2 = " in out
     assert "own blocks on the face" in out
 

@@ -1,6 +1,7 @@
 """Small environments by their tables, from playing out every joint action in every state.
 
-    the environment has a table P       toy_text of gymnasium: its laws as they are, whatever luck is in them
+    the environment has a table P       toy_text of gymnasium: its laws as they are, whatever luck is in them; episodes
+                                        are played, and a step that the table does not know is refused
     otherwise                           states breadth first from reset(): each is stepped once for every joint action,
                                         from copies (copy.deepcopy) or, where there are none, by playing up to it again
 
@@ -13,6 +14,8 @@ positive probability to stop everywhere, so there is a discount, 0.99 unless ano
 the discounted game, and not the undiscounted returns of the environment.
 """
 
+import math
+from collections import Counter
 from itertools import product
 from math import isqrt, prod
 from typing import Any
@@ -23,9 +26,9 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from gamesim.envs.wrappers.agents import Turns
 from gamesim.envs.wrappers.copies import copy_of, makes
-from gamesim.envs.wrappers.search import SAME, Search
+from gamesim.envs.wrappers.search import SAME, THROUGH, Search
 from gamesim.envs.wrappers.single import Alone, Copy, Illegal
-from gamesim.errors import refuse
+from gamesim.errors import InvalidInput, refuse
 from gamesim.games import Sparse, StochasticGame
 from gamesim.games.matrix import LARGEST
 from gamesim.parameters import Count, Fraction, Natural, convert
@@ -71,7 +74,7 @@ def tabulate_environment(
     one = copy_of(bare(env() if makes(env) else env), illegal)
     table = getattr(one.env, "P", None)
     if isinstance(table, dict) and isinstance(one, Alone) and one.env.unwrapped is one.env:
-        return _from_table(one, table, discount, limit)
+        return _from_table(one, table, discount, limit, range(seed, seed + resets))
     compact = compact or pooled or isinstance(one, Turns)
     sizes = {c.size for c in one.seen}
     if not pooled and len(sizes) > 1:
@@ -90,7 +93,7 @@ def bare(env: Any) -> Any:
     return env
 
 
-def _from_table(one: Copy, table: Any, discount: float, limit: int) -> StochasticGame:
+def _from_table(one: Alone, table: Any, discount: float, limit: int, seeds: range) -> StochasticGame:
     """P[s][a] = [(probability, next state, reward, terminated), ...] of gymnasium's toy_text."""
     states, actions = one.seen[0].size, one.action_counts[0]
     likely = max(len(table[s][a]) for s in range(states) for a in range(actions))
@@ -104,6 +107,7 @@ def _from_table(one: Copy, table: Any, discount: float, limit: int) -> Stochasti
         for k, (p, t, paid, terminated) in enumerate(table[s][a]):
             successors[s, a, k], probabilities[s, a, k] = int(t), 0.0 if terminated else p
             reward[0, s, a] += p * paid
+    _play_by(table, one, seeds)
     initial = getattr(one.env, "initial_state_distrib", None)
     return StochasticGame(
         torch.from_numpy(reward),
@@ -114,6 +118,28 @@ def _from_table(one: Copy, table: Any, discount: float, limit: int) -> Stochasti
         player_count=1,
         title=str(one.env),
     )
+
+
+def _play_by(table: Any, one: Alone, seeds: range) -> None:
+    """Episodes of which every step must stand in the table; each takes the action that was tried least."""
+    tried = Counter[tuple[int, int]]()
+    try:
+        env = one.clone().env
+    except InvalidInput:  # it holds what cannot be copied
+        env = one.env
+    for seed in seeds:
+        state, over, steps = one.seen[0].encode(env.reset(seed=seed)[0]), False, 0
+        while not over and steps < THROUGH:
+            action = min(range(one.action_counts[0]), key=lambda a: (tried[state, a], a * seed % 7))
+            tried[state, action] += 1
+            seen, paid, terminated, truncated, _ = env.step(one.actions[0].element(action))
+            after = one.seen[0].encode(seen)
+            known = ((t, bool(end), r) for p, t, r, end in table[state][action] if p > 0)
+            if not any((t, end) == (after, terminated) and math.isclose(r, paid, abs_tol=1e-9) for t, end, r in known):
+                what = f"a step from state {state} to {after} that pays {float(paid):.6g} (action {action})"
+                wanted = "one that its table P knows; estimate_game(simulator) counts instead"
+                raise refuse("env", what, wanted)
+            state, over, steps = after, terminated or truncated, steps + 1
 
 
 def _require_size(states: int, joint: int, likely: int, players: int, limit: int, field: str) -> None:

@@ -138,7 +138,8 @@ def _checked(game: GraphonGame, temperature: Any) -> float:
         raise refuse(
             "game",
             what,
-            "an instance of a GraphonGame; of a normal-form game certify_equilibrium asks whether learners stay at one",
+            "an instance of a GraphonGame; of a normal-form game certify_equilibrium asks whether learners stay, "
+            "of a stochastic game certify_policy what kind of equilibrium a policy is",
         )
     if isinstance(temperature, Tensor) and temperature.dim():
         raise refuse(

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gamesim.certificates.surplus import CLEAR, surplus
 from gamesim.games import Policy, TabularGame
 
-CLEAR = 100.0
-"""What is this many times above the tolerance counts as positive; between the two nothing is said."""
 ROUNDING = 64.0
 """In units of the format's precision, times the largest value: differences that are none."""
 AT_ONCE = 20_000_000
@@ -50,8 +49,10 @@ class Standing:
     """[..., player]."""
     small: Tensor
     """The difference of two actions' values that counts as none, [..., player]."""
-    slight: Tensor
-    """The gain that counts as none, small / zeta with zeta the least stopping probability: such differences add up."""
+    surplus: Tensor
+    """Gains in units of what counts as none, [..., player, s]."""
+    vague: Tensor
+    """Whether values are so large that equal actions and others cannot be told apart, [..., player]."""
 
     def flat(self) -> "Standing":
         """With one dimension of a batch."""
@@ -62,8 +63,9 @@ class Standing:
         policy, replies, losses = (tuple(flatten(x, 2) for x in y) for y in (self.policy, self.replies, self.losses))
         values, gains = flatten(self.values, 2), flatten(self.gains, 2)
         visits, visited = flatten(self.visits, 1), flatten(self.visited, 1)
-        known = (flatten(x, 1) for x in (self.unit, self.small, self.slight))
-        return Standing(policy, flatten(self.dropped, 0), values, replies, gains, losses, visits, visited, *known)
+        unit, small, vague = (flatten(x, 1) for x in (self.unit, self.small, self.vague))
+        known = visits, visited, unit, small, flatten(self.surplus, 2), vague
+        return Standing(policy, flatten(self.dropped, 0), values, replies, gains, losses, *known)
 
     @property
     def faces(self) -> tuple[Tensor, ...]:
@@ -95,13 +97,20 @@ def stand(game: TabularGame, policy: Policy, tolerance: float) -> Standing:
     apart = (worth - values[..., None]).flatten(-2)
     unit = apart.amax(-1) - apart.amin(-1)
     precision = torch.finfo(values.dtype).eps
-    small = tolerance * unit + ROUNDING * precision * worth.abs().amax((-2, -1))
+    rounding = ROUNDING * precision * worth.abs().amax((-2, -1))
+    small = tolerance * unit + rounding
+    paid = game.reward.flatten(-1 - len(policy))
+    span = paid.amax(-1) - paid.amin(-1)
+    idle = (unit <= rounding) & ((span == 0) | (rounding <= CLEAR * tolerance * span))  # nothing is at stake
+    alone = torch.tensor([x.shape[-1] == 1 for x in policy], device=unit.device)
+    vague = (rounding > CLEAR * tolerance * unit) & ~idle & ~alone
     q = game.answers_to(policy, values)
     losses = tuple(x.amax(-1, keepdim=True) - x for x in q)
     replies, gains = game.best_responses(policy)[0], game.gains(policy)
     slight = small / game.stopping.flatten(-1 - len(policy)).amin(-1)[..., None]
+    over = surplus(game, policy, losses, gains, small, slight)
     return Standing(
-        policy, torch.stack(dropped).amax(0), values, replies, gains, losses, visits, visited, unit, small, slight
+        policy, torch.stack(dropped).amax(0), values, replies, gains, losses, visits, visited, unit, small, over, vague
     )  # fmt: skip
 
 

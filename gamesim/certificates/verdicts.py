@@ -14,7 +14,8 @@ from torch import Tensor
 from gamesim.certificates.faces import on_face
 from gamesim.certificates.moduli import Moduli, moduli
 from gamesim.certificates.policy_certificate import Deviation, Direction, Face, Place, PolicyCertificate, Verdict
-from gamesim.certificates.standing import CLEAR, Standing, slow
+from gamesim.certificates.standing import Standing, slow
+from gamesim.certificates.surplus import CLEAR
 from gamesim.games import TabularGame
 
 STEPS = (0.1, 0.01, 0.001)
@@ -34,7 +35,7 @@ class Judge:
         at = self.at
         self.gains = torch.where(at.visited[:, None], at.gains, 0.0)
         self.start = (standing.gains * game.initial.unsqueeze(-2)).sum(-1).reshape(-1, len(at.policy))
-        self.over = self.gains / at.slight.clamp(min=1e-300)[..., None]
+        self.over = torch.where(at.visited[:, None], at.surplus, 0.0)
         self.faces = at.faces
         self.pure = torch.stack([(x == 1).any(-1).all(-1) for x in at.policy]).all(0)
         self.moduli: Moduli | None = moduli(game, standing) if bool(self.pure.any()) else None
@@ -62,8 +63,7 @@ class Judge:
         else:
             verdict, reason = self._strict(k, more)
         if worst <= 1 and perfect is False:
-            elsewhere = torch.where(at.visited[k], 0.0, at.gains[k] / at.slight[k].clamp(min=1e-300)[:, None])
-            found = self._deviation(k, elsewhere)
+            found = self._deviation(k, torch.where(at.visited[k], 0.0, at.surplus[k]))
             reason += f"; Nash but not Markov perfect: player {found.player} would gain {found.gain:.6g} in state "
             reason += f"{found.state}, which is not visited"
         return PolicyCertificate(
@@ -76,10 +76,8 @@ class Judge:
         )  # fmt: skip
 
     def _perfect(self, k: int) -> bool | None:
-        worst = self.at.gains[k].amax(-1)
-        if bool((worst > CLEAR * self.at.slight[k]).any()):
-            return False
-        return True if bool((worst <= self.at.slight[k]).all()) else None
+        worst = float(self.at.surplus[k].max())
+        return False if worst > CLEAR else True if worst <= 1 else None
 
     def _deviation(self, k: int, over: Tensor) -> Deviation:
         i, s = divmod(int(over.argmax()), over.shape[-1])
@@ -132,7 +130,17 @@ class Judge:
 
     def _not_sos(self, k: int, more: dict[str, Any]) -> tuple[Verdict, str]:
         """What was tried along the direction is looked at: an error of the argument would show there."""
-        found = self.directions[k]
+        found, at = self.directions[k], self.at
+        if bool(at.vague[k].any()):
+            player = int(at.vague[k].int().argmax())
+            return (
+                "not-certified",
+                f"values of player {player} are so large that they leave no digits to tell actions apart",
+            )
+        for i, (loss, x) in enumerate(zip(at.losses, at.policy, strict=True)):
+            played = torch.where((x[k] > 0) & at.visited[k, :, None], loss[k], 0.0)
+            if float(played.max()) > at.small[k, i]:
+                return "not-certified", self._worse(k, i, played)
         more |= {"direction": found, "faces": self._faces(k)} | (self._margins(k) if self.pure[k] else {})
         i, s, a, b = found.player, found.state, found.away, found.toward
         slack = CLEAR * float(self.at.small[k, i] * (1 + self.at.visits[k].sum()) ** 2)
@@ -144,6 +152,11 @@ class Judge:
             "unvisited": f"state {s} is not visited, so that anything player {i} does there is as good",
         }[found.kind]
         return "nash-not-sos", f"{words}: <v(pi), pi - pi*> = 0 from {a} towards {b}"
+
+    def _worse(self, k: int, i: int, losses: Tensor) -> str:
+        s, a = divmod(int(losses.argmax()), losses.shape[-1])
+        words = f"player {i} plays action {a} in state {s} with probability {float(self.at.policy[i][k, s, a]):.3g}"
+        return f"{words}, which is worse by {float(losses[s, a]):.3g}: a policy near an equilibrium, not at one"
 
     def _margins(self, k: int) -> dict[str, Any]:
         visited, visits = self.at.visited[k], self.at.visits[k]
@@ -161,22 +174,19 @@ class Judge:
         for i, (loss, x) in enumerate(zip(at.losses, at.policy, strict=True)):
             played = torch.where(x[k] > 0, loss[k], 0.0)
             if float(played.max()) > at.small[k, i] or not self.pure[k]:
-                s, a = divmod(int(played.argmax()), played.shape[-1])
-                words = f"player {i} plays action {a} in state {s} with probability {float(x[k, s, a]):.3g}"
-                words += f", which is worse by {float(loss[k, s, a]):.3g}: a policy near an equilibrium, not at one"
-                return "not-certified", words
+                return "not-certified", self._worse(k, i, played)
             others = torch.where(x[k] > 0, math.inf, loss[k])
             if float(others.min()) <= CLEAR * at.small[k, i]:
                 s, a = divmod(int(others.argmin()), others.shape[-1])
                 words = f"action {a} of player {i} in state {s} is worse by {float(loss[k, s, a]):.3g}"
                 return "not-certified", f"{words}, between the tolerance and {CLEAR:g} times it"
+        if all(x.shape[-1] == 1 for x in at.policy):
+            return "strict", "nobody has a choice"
         visits = at.visits[k]
         if float(visits.min()) <= self.tolerance * float(visits.sum()):
             s = int(visits.argmin())
             return "not-certified", f"state {s} is visited {float(visits[s]):.3g} times an episode: too little to tell"
         more |= self._margins(k)
-        if "at" not in more:
-            return "strict", "nobody has a choice"
         more |= {"radius": float(self.radius[k]), "modulus": float(self.modulus[k])}
         i, s, a = more["at"]
         words = f"all other actions are worse by {more['margin']:.6g} at least (action {a} of player {i} in state {s})"

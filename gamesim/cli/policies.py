@@ -1,6 +1,7 @@
 """Policies of stochastic games: where a command takes them from, and what is certified of them."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ def certify_policies_of(game: str, played: Any, given: dict[str, Any], seed: int
         click.echo(f"note: {words}", err=True)
     if as_json:
         return print_json({"game": game, "policies": [each.plain() for each in found], "notes": notes})
-    for each in found[:SHOWN]:
-        _print(each)
-    if len(found) > SHOWN:
-        click.echo(f"{len(found) - SHOWN} more policies: --json has all")
+    blocks = Counter(map(_words, found))  # many seeds may have ended at one policy
+    for block, count in list(blocks.items())[:SHOWN]:
+        head, _, rest = block.partition("\n")
+        click.echo(f"{head}{f', {count} of {len(found)} policies' if count > 1 else ''}\n{rest}")
+    if len(blocks) > SHOWN:
+        click.echo(f"{len(blocks) - SHOWN} more policies: --json has all")
 
 
 def policies_named(game: Any, text: str) -> tuple[list[Any], list[str]]:
@@ -108,23 +111,27 @@ def found_in(game: Any, seed: int) -> tuple[list[Any], list[str]]:
     return found.policies, found.notes
 
 
-def _print(found: Any) -> None:
-    click.echo(f"({_rows(found)})  {found.verdict}")
-    click.echo(f"  {found.reason}")
+def _words(found: Any) -> str:
+    """A certificate in a few lines."""
+    lines = list[str]()
+    say = lines.append
+    say(f"({_rows(found)})  {found.verdict}")
+    say(f"  {found.reason}")
     if found.dropped > 0:
-        click.echo(f"  probabilities of at most {found.dropped:.2g} were taken as 0")
+        say(f"  probabilities of at most {found.dropped:.2g} were taken as 0")
     if found.modulus is not None:
         c, mu, ball = found.weighted_margin, found.modulus, found.radius
-        click.echo(f"  {'margin':<20} {found.margin:.6g}; weighted by visits {c:.6g}")
-        click.echo(f"  {'modulus':<20} {mu:.6g} within a total variation of {ball:.3g} in each state")
-    if found.direction is not None:
+        say(f"  {'margin':<20} {found.margin:.6g}; weighted by visits {c:.6g}")
+        say(f"  {'modulus':<20} {mu:.6g} within a total variation of {ball:.3g} in each state")
+    if found.direction is not None and any(found.direction.ratios):  # where nobody ever comes, all of it is 0
         tried = zip(found.direction.steps, found.direction.ratios, strict=True)
         ratios = ", ".join(f"{q:.1e} at h = {h:.1g}" for h, q in tried)
-        click.echo(f"  {'along it':<20} <v, pi - pi*> / |pi - pi*|^2 = {ratios}")
+        say(f"  {'along it':<20} <v, pi - pi*> / |pi - pi*|^2 = {ratios}")
         own, high = found.direction.own_block, found.direction.eigenvalue
-        click.echo(f"  {'derivative':<20} own blocks on the face {own:.1e}, largest eigenvalue {high:.4g}")
+        say(f"  {'derivative':<20} own blocks on the face {own:.1e}, largest eigenvalue {high:.4g}")
     if found.deviation is not None and found.exploitability > 0:
-        click.echo(f"  {'exploitability':<20} {found.exploitability:.6g}")
+        say(f"  {'exploitability':<20} {found.exploitability:.6g}")
+    return "\n".join(lines)
 
 
 def _rows(found: Any) -> str:

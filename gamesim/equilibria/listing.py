@@ -23,7 +23,7 @@ from gamesim.equilibria.exact import Floats, Rational
 from gamesim.equilibria.profiles import Equilibria, Equilibrium, judge_floats
 from gamesim.equilibria.pure import PureEquilibrium, pure_equilibria
 from gamesim.errors import refuse
-from gamesim.games import DenseGame, NormalFormGame
+from gamesim.games import DenseGame, EpisodicGame, NormalFormGame, TabularGame
 
 DENSE = 2 * 10**7
 """Payoffs that are written out for a structured game, at most."""
@@ -82,7 +82,12 @@ def find_equilibria(game: NormalFormGame) -> Listing:
     (2, 3, True)
     """
     if not isinstance(game, NormalFormGame) or game.batch:
-        raise refuse("game", type(game).__name__, "one normal-form game: matrix/..., or a .nfg, .gam or .efg file")
+        wanted = "one normal-form game: matrix/..., or a .nfg, .gam or .efg file"
+        if isinstance(game, TabularGame):
+            wanted += "; of a stochastic game find_stationary or find_markov_equilibria"
+        elif isinstance(game, EpisodicGame):
+            wanted += "; a simulator that is small enough becomes a stochastic game by tabulate_environment"
+        raise refuse("game", type(game).__name__, wanted)
     u, rational = payoffs_of(game)
     pure = tuple(pure_equilibria(u, rational))
     found = _mixed(u, rational, pure)

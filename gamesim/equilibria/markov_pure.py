@@ -42,6 +42,8 @@ TIE = 1e-9
 ROUNDING = 16 * float(np.finfo(float).eps)
 """Of values, relative."""
 
+ROUNDS = 1000
+"""Rounds of policy iteration at most, where rounding keeps it from ending."""
 SWEEPS = 20
 """Sweeps of the bounds between two looks at what they rule out, at most."""
 
@@ -127,9 +129,10 @@ class _Tree:
         middle = (lo + hi) / 2
         self.reward = self.reward + np.moveaxis(kernel @ middle.T, -1, 0) - middle[:, :, None]
         stopping = 1 - kernel.sum(-1)
-        size = (np.abs(middle) + (hi - lo) / 2).max(1) * stopping.max() / stopping.min()
-        self.tie = TIE * np.ptp(self.reward, (1, 2)) + ROUNDING * size  # of each player
-        self.lo, self.hi = lo - middle - self.tie[:, None], hi - middle + self.tie[:, None]
+        rounding = ROUNDING * (np.abs(middle) + (hi - lo) / 2).max(1)
+        self.tie = TIE * np.ptp(self.reward, (1, 2)) + rounding  # of each player
+        self.slack = self.tie + rounding * stopping.max() / stopping.min()  # stops of all sizes let errors add up
+        self.lo, self.hi = lo - middle - self.slack[:, None], hi - middle + self.slack[:, None]
 
     def search(self, at_most: int) -> tuple[list[Found], bool]:
         """Joint actions, and whether there are no others."""
@@ -169,7 +172,7 @@ class _Tree:
                 q = self.reward[i] + self.kernel @ ((lo[i] + hi[i]) / 2)
                 for other in turned.T:
                     doubt = np.abs(self.kernel[:, other] - self.kernel) @ np.maximum((hi[i] - lo[i]) / 2, 0)
-                    kept &= q[:, other] - q - doubt <= self.tie[i]
+                    kept &= q[:, other] - q - doubt <= self.slack[i]
             if not kept.any(1).all():
                 return None
             if (kept == left).all():
@@ -178,7 +181,7 @@ class _Tree:
 
     def bounds(self, left: Mask, lo: Floats, hi: Floats) -> tuple[Floats, Floats]:
         """Sweeps of both bounds while they still move; they hold after any number of them."""
-        slack = self.tie[:, None] / SWEEPS
+        slack = self.slack[:, None] / SWEEPS
         for _ in range(SWEEPS):
             width = hi - lo
             below, above = (self.reward + np.moveaxis(self.kernel @ v.T, -1, 0) for v in (lo, hi))
@@ -205,15 +208,15 @@ class _Tree:
 
 
 def _optimum(reward: Floats, kernel: Floats, sign: int) -> Floats:
-    """The most (least, for sign -1) that R[s, j] can be worth if all work together, or beyond it, by policy iteration."""
+    """The most (least, for sign -1) that R[s, j] is worth if all work together, or beyond it, by policy iteration."""
     states, stopping = np.arange(len(reward)), float((1 - kernel.sum(-1)).min())
     joint = (sign * reward).argmax(1)
-    while True:
+    for _ in range(ROUNDS):
         values = np.linalg.solve(np.eye(len(states)) - kernel[states, joint], reward[states, joint])
         q = sign * (reward + kernel @ values)
-        close = ROUNDING * np.abs(q).max()
-        gain = q.max(1) - q[states, joint]
+        gain, close = q.max(1) - q[states, joint], ROUNDING * np.abs(q).max()
         if gain.max() <= close:
-            found: Floats = values + sign * 2 * close / stopping
-            return found
+            break
         joint = np.where(gain > close, q.argmax(1), joint)
+    found: Floats = values + sign * (gain.max() + close) / stopping
+    return found

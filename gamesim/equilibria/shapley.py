@@ -21,9 +21,15 @@ policy iteration    V' = (I - P^xy)^-1 R^xy, the values of the stage equilibria 
 
 Newton's method alone may cycle, and does in many games whose moves are sure. Here a step is halved until the sum of
 squares |T V - V|^2 falls (Filar and Tolwinski, in: Stochastic Games and Related Topics, Kluwer 1991). If no step helps,
-or the largest entry of T V - V has not fallen by a factor of max(delta, 1/2) for long, the next point is T V of where
-that was smallest, and it falls by delta there. So it always converges, and quadratically in the end if stage equilibria
-are unique.
+or the largest entry of T V - V has not fallen by a factor of max(delta, 1/2) for long, the search begins anew from
+
+    W' = max_x V^xy       what player 1 can get against the stage equilibrium y at W (Hoffman and Karp, 1966)
+
+with W the point from which it began anew the last time. Since V* <= W' <= T W <= W from the second on, these converge
+from above, at least as fast as value iteration. So it always converges, and quadratically in the end if stage
+equilibria are unique.
+
+Hoffman and Karp, "On nonterminating stochastic games", Management Science 12 (1966).
 """
 
 from dataclasses import dataclass, field, replace
@@ -98,9 +104,9 @@ class Iterate:
     basis: Tensor
     """The last bases of the stage games, bool[..., s, a1 then a2]."""
     residual: Tensor
-    """|T V - V|, the smallest so far up to a factor of max(delta, 1/2), [...]."""
+    """|T V - V|, the smallest since the search began up to a factor of max(delta, 1/2), [...]."""
     sure: Tensor
-    """T V[..., s] where it was."""
+    """T V[..., s]."""
     waited: Tensor
     """Sweeps since then, [...]."""
     base: Tensor
@@ -108,9 +114,15 @@ class Iterate:
     newton: Tensor
     """The whole step, [..., s]."""
     length: Tensor
-    """The share of it that `values` are at, 0 where they are `sure`, [...]."""
+    """The share of it that `values` are at, 0 where they are no part of a step, [...]."""
     squares: Tensor
     """|T V - V|^2 at the base, summed over states, [...]."""
+    next: Tensor
+    """W' of the last W, [..., s]."""
+    begun: Tensor
+    """Whether there was a W, bool [...]."""
+    anew: Tensor
+    """Whether `values` are the next W, bool [...]."""
 
 
 def solve_shapley(
@@ -165,10 +177,12 @@ def begin(game: TabularGame) -> Iterate:
     """No values yet: the first sweep solves the games that are paid out at once."""
     reward = game.reward.select(-4, 0)
     nothing = reward.new_zeros(*game.batch, game.state_count)
-    zero = nothing.new_zeros(game.batch)
+    zero, no = nothing.new_zeros(game.batch), torch.zeros(game.batch, dtype=torch.bool, device=reward.device)
     far = zero + torch.inf
     basis = no_basis(reward).expand(*game.batch, -1, -1)
-    return Iterate(nothing, game.start(), nothing, far, basis, far, nothing, zero, nothing, nothing, zero, far)
+    return Iterate(
+        nothing, game.start(), nothing, far, basis, far, nothing, zero, nothing, nothing, zero, far, nothing, no, no
+    )  # fmt: skip
 
 
 def sweep(game: TabularGame, at: Iterate, method: Sweep) -> Iterate:
@@ -200,18 +214,23 @@ def searched(game: TabularGame, last: Iterate, at: Iterate, policy: Policy) -> I
     base, newton = chosen(taken, V, last.base), chosen(taken, whole, last.newton)
     length = torch.where(taken, torch.where(last.length == 0, 1.0, (4 * last.length).clamp(max=1)), last.length / 2)
     fell = at.residual <= moduli(game)[1].clamp(min=0.5) * last.residual  # below a half rounding would decide
-    sure, waited = chosen(fell, TV, last.sure), torch.where(fell, 0, last.waited + 1)
+    waited = torch.where(fell, 0, last.waited + 1)
     lost = (~taken & (length < SHORTEST)) | (waited >= PATIENCE)
+    ahead, asked = last.next, last.anew | (lost & ~last.begun)
+    if bool(asked.any()):
+        ahead = chosen(asked, game.best_responses(policy)[1][..., 0, :], ahead)
     return replace(
         at,
-        values=chosen(lost, sure, base + length[..., None] * newton),
-        residual=torch.where(fell, at.residual, last.residual),
-        sure=sure,
+        values=chosen(lost, ahead, base + length[..., None] * newton),
+        residual=torch.where(lost, torch.inf, torch.where(fell, at.residual, last.residual)),
         waited=torch.where(lost, 0, waited),
         base=base,
         newton=newton,
         length=torch.where(lost, 0.0, length),
         squares=torch.where(taken, squares, last.squares),
+        next=ahead,
+        begun=last.begun | lost,
+        anew=lost,
     )
 
 

@@ -1,7 +1,7 @@
 """Figures of runs, drawn from their files alone (or from a Result in memory)."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from safetensors import SafetensorError, safe_open
 
 from gamesim.errors import InvalidInput, refuse
+from gamesim.figures.by_state import draw_policies
 from gamesim.figures.normal_form import draw_ends
-from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, STYLE, WORDS, bar, names_or_numbers
+from gamesim.figures.style import COLOURS, FLOOR, GROWING, INK, STYLE, WORDS, bar, log_scale, names_or_numbers
 from gamesim.files import read_json
 from gamesim.loop import Result
 from gamesim.records import read_trace
@@ -91,20 +93,8 @@ def _of_states(
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, color=INK)
     left, *places = figure.subplots(1, 1 + len(players), width_ratios=[2.0, *[1.0] * len(players)])
     convergence(left, lines, metric)
-    for i, (axes, player) in enumerate(zip(places, players, strict=True)):
-        names, policy = words[f"actions.{i}"], parts[f"states.{i}"]
-        image = axes.imshow(policy, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        axes.set_title(f"Player {player}" if player.isdecimal() else player)
-        axes.set_xlabel("action")
-        few = len(names) <= 6
-        axes.set_xticks(range(len(names)) if few else [0, len(names) - 1])
-        axes.set_xticklabels(names if few else [names[0], names[-1]], rotation=45 if max(map(len, names)) > 4 else 0)
-        axes.yaxis.get_major_locator().set_params(integer=True)
-        if words.get("states"):
-            axes.set_yticks(range(len(policy)), words["states"] if i == 0 else [])
-        if i == 0:
-            axes.set_ylabel("state")
-    bar(places[-1], image, "probability")
+    first = next(iter(lines[0].trace.metrics.values()))
+    draw_policies(places, parts, words, runs=first[0].numel())
     return figure
 
 
@@ -145,6 +135,17 @@ def _play(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]] | None:
     return parts, words
 
 
+def _worth_drawing(metrics: Iterable[str], adding: bool, alone: bool) -> list[str]:
+    """The metrics that are drawn where none is asked for: a few of a run alone, one where runs are compared."""
+    known = list(metrics)
+    among = [m for m in (GROWING if adding else WORDS) if m in known] or known[:1]
+    if not alone:
+        return among[:1]
+    if rises(among[0]):  # what one player wins another may lose, and the mean does not show it
+        return [m for m in known if m.startswith("return_")] or among
+    return among[:3]
+
+
 def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) -> None:
     """Median over seeds and the interquartile band; several metrics only for a single run.
 
@@ -158,8 +159,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
         metrics = line.trace.metrics
         if metric is not None and metric not in metrics:
             raise refuse("metric", metric, f"one of {', '.join(metrics)}")
-        among = [m for m in (GROWING if adding else WORDS) if m in metrics] or known[:1]
-        for name in [metric] if metric else among[: 3 if len(lines) == 1 else 1]:
+        for name in [metric] if metric else _worth_drawing(metrics, adding, alone=len(lines) == 1):
             values = np.stack([v.reshape(-1).numpy() for v in metrics[name]])
             values = np.where(np.isfinite(values), values, np.nan)  # a run that diverged ends where its curve ends
             positive = (
@@ -170,7 +170,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
                 begun = np.maximum.accumulate(np.nan_to_num(values) > FLOOR, axis=0).mean(axis=1) > 0.75
                 values[: int(begun.argmax())] = np.nan
             low, middle, high = np.percentile(values.clip(FLOOR) if positive else values, (25, 50, 75), axis=1)
-            label = words.get(name, name) if len(lines) == 1 else line.name
+            label = words.get(name, name.replace("return_", "return of player ")) if len(lines) == 1 else line.name
             if bool(np.isnan(values[-1]).any()):
                 label += " (diverged)"
             point = "o" if len(values) == 1 else None
@@ -178,11 +178,13 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
             if values.shape[1] > 1:
                 axes.fill_between(line.trace.iterations, low, high, color=drawn.get_color(), alpha=0.2, lw=0)
     if logarithmic:
-        axes.set_yscale("log")
+        log_scale(axes)
     steps = np.diff(lines[0].trace.iterations)
     if len(steps) > 2 and steps[-2] > 5 * steps[0]:  # measured at log-spaced iterations
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xlim(left=0)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("iteration")
     distance = "Distance from equilibrium" if "exploitability" in known else "Distance from the solution"
     single = "Regret" if adding else "What play pays" if rises(known[0]) else distance
