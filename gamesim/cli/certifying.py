@@ -51,7 +51,8 @@ def certify(game: str, game_options: tuple[str, ...], seed: int, threads: int, a
 
     A graphon game: is it weakly monotone, does it contract, and which step sizes follow? A normal-form game: do
     learners that start near an equilibrium stay there, and with which probability (Clopper-Pearson, 99%)? A stochastic
-    game: is a policy a Nash equilibrium, is it strict, and is it second-order stationary for policy gradient?
+    game: is a policy a Nash equilibrium, is it strict, and is it second-order stationary for policy gradient? Players,
+    states and actions count from 0.
 
     \b
     gamesim certify graphon/beach -g crowd=8 -g horizon=15 --temperature 1
