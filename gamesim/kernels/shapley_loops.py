@@ -6,10 +6,10 @@ they are still optimal. Where they are not, pivots begin anew (zero_sum_loops).
 
 # mypy: ignore-errors
 import numpy as np
-from numba import boolean, float64, int64, njit, types, uint64, void
+from numba import boolean, int64, njit, types, void
 
 from gamesim.kernels.rows import cached
-from gamesim.kernels.zero_sum_loops import F1, F2, F3, _judge, _normalise, _optimise
+from gamesim.kernels.zero_sum_loops import F1, F2, F3, _break_ties, _judge, _normalise, _optimise, _scale, _set_up
 
 B2 = types.Array(boolean, 2, "C")
 KEPT = 1e-13  # as in gamesim.equilibria.stages
@@ -98,33 +98,15 @@ def solve(games, basis, rows, columns, value, gap, relative, limit):
         np.empty((2, most_count), np.int64),
         np.empty(m, np.int64),
     )
-    word = uint64(1)
-    for r in range(m):  # as in zero_sum_loops
-        word = word * uint64(6364136223846793005) + uint64(1442695040888963407)
-        ties[r] = 1.0 + float64(word >> uint64(11)) * 2.0**-53
+    _break_ties(ties)
     for g in range(count):
         A, x, y = games[g], rows[g], columns[g]
-        low = high = A[0, 0]
-        for r in range(m):
-            for s in range(n):
-                low, high = min(low, A[r, s]), max(high, A[r, s])
-        unit = 1.0 if 0.5 * high - 0.5 * low < 8e307 else 0.5
-        low, high = low * unit, high * unit
-        extent = high - low
-        divisor = extent if extent > 0.0 else 1.0
+        low, unit, divisor = _scale(A)
         most, least = np.inf, 0.0
         if _on_basis(A, low, unit, divisor, basis[g], x, y, M, inside, places):
             most, least = _judge(A, low, unit, x, y, row)
         if not most - least <= KEPT * divisor:
-            norm[:] = 1.0
-            for r in range(m):
-                for s in range(n):
-                    entry = 1.0 + (A[r, s] * unit - low) / divisor
-                    T[r, s] = entry
-                    norm[s] += entry * entry
-                bound[r], order[r], basic[r] = 1.0, ties[r], n + r
-            for s in range(n):
-                cost[s], other[s] = 1.0, s
+            _set_up(A, low, unit, divisor, ties, T, bound, order, cost, norm, basic, other)
             _optimise(T, bound, order, cost, norm, basic, other, row, column, price, ratio, limit)
             x[:], y[:] = 0.0, 0.0
             basis[g, :] = False

@@ -8,11 +8,12 @@ pivot: a pivot reads and writes the tableau once.
 import numpy as np
 from numba import float64, int64, njit, types, uint64, void
 
-from gamesim.kernels.rows import cached
+from gamesim.kernels.rows import OPTIONS, cached
 
 F1, F2, F3 = (types.Array(float64, d, "C") for d in (1, 2, 3))
 COST, PIVOT, TIE, ZERO = 1e-11, 1e-9, 1e-12, 1e-13  # as in gamesim.equilibria.tableau
 
+_plain = njit(**OPTIONS)
 _vector = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz", "nnan"})  # minima and sums in any order
 _honest = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})  # the same, but NaN stays NaN
 
@@ -137,6 +138,45 @@ def _normalise(x):
         x[i] = x[i] / total if total > 0.0 else 1.0 / len(x)
 
 
+@_plain
+def _scale(A):
+    """The least payoff, what it is scaled by lest ranges overflow, and the payoff range, or 1."""
+    m, n = A.shape
+    low = high = A[0, 0]
+    for r in range(m):
+        for s in range(n):
+            low, high = min(low, A[r, s]), max(high, A[r, s])
+    unit = 1.0 if 0.5 * high - 0.5 * low < 8e307 else 0.5
+    low, high = low * unit, high * unit
+    extent = high - low
+    divisor = extent if extent > 0.0 else 1.0
+    return low, unit, divisor
+
+
+@_plain
+def _set_up(A, low, unit, divisor, ties, T, bound, order, cost, norm, basic, other):
+    """The tableau of payoffs between 1 and 2, with all rows basic."""
+    m, n = A.shape
+    norm[:] = 1.0
+    for r in range(m):
+        for s in range(n):
+            entry = 1.0 + (A[r, s] * unit - low) / divisor
+            T[r, s] = entry
+            norm[s] += entry * entry
+        bound[r], order[r], basic[r] = 1.0, ties[r], n + r
+    for s in range(n):
+        cost[s], other[s] = 1.0, s
+
+
+@_plain
+def _break_ties(ties):
+    """Numbers between 1 and 2 without relations between them, from a congruential generator."""
+    word = uint64(1)
+    for r in range(len(ties)):
+        word = word * uint64(6364136223846793005) + uint64(1442695040888963407)
+        ties[r] = 1.0 + float64(word >> uint64(11)) * 2.0**-53
+
+
 @cached(njit, void(F3, F2, F2, F1, F1, F1, int64), nogil=True)
 def solve(games, rows, columns, value, gap, relative, limit):
     """Strategies rows[g, r], columns[g, s] of games[g, r, s], value, gap, gap / payoff range; at most limit pivots."""
@@ -145,29 +185,11 @@ def solve(games, rows, columns, value, gap, relative, limit):
     column, bound, order, ties = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
     price, ratio = np.empty(n), np.empty(m)
     basic, other = np.empty(m, np.int64), np.empty(n, np.int64)
-    word = uint64(1)
-    for r in range(m):  # a congruential generator: any numbers without relations between them do
-        word = word * uint64(6364136223846793005) + uint64(1442695040888963407)
-        ties[r] = 1.0 + float64(word >> uint64(11)) * 2.0**-53
+    _break_ties(ties)
     for g in range(count):
         A = games[g]
-        low = high = A[0, 0]
-        for r in range(m):
-            for s in range(n):
-                low, high = min(low, A[r, s]), max(high, A[r, s])
-        unit = 1.0 if 0.5 * high - 0.5 * low < 8e307 else 0.5
-        low, high = low * unit, high * unit
-        extent = high - low
-        divisor = extent if extent > 0.0 else 1.0
-        norm[:] = 1.0
-        for r in range(m):
-            for s in range(n):
-                entry = 1.0 + (A[r, s] * unit - low) / divisor
-                T[r, s] = entry
-                norm[s] += entry * entry
-            bound[r], order[r], basic[r] = 1.0, ties[r], n + r
-        for s in range(n):
-            cost[s], other[s] = 1.0, s
+        low, unit, divisor = _scale(A)
+        _set_up(A, low, unit, divisor, ties, T, bound, order, cost, norm, basic, other)
         _optimise(T, bound, order, cost, norm, basic, other, row, column, price, ratio, limit)
         x, y = rows[g], columns[g]
         x[:], y[:] = 0.0, 0.0
