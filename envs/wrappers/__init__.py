@@ -13,7 +13,7 @@ standard interface for reinforcement learning environments", arXiv 2407.17032.
 
 from gamesim.envs.wrappers.estimated import (
     ApproximateExploitability,
-    Estimate,
+    EstimatedGame,
     approximate_exploitability,
     estimate_game,
 )
@@ -26,7 +26,7 @@ from gamesim.envs.wrappers.walks import States
 
 __all__ = [
     "ApproximateExploitability",
-    "Estimate",
+    "EstimatedGame",
     "GymnasiumSimulator",
     "PettingZooSimulator",
     "Rounds",

@@ -35,7 +35,7 @@ SAME = (
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class EstimatedGame:
     """A stochastic game from counted transitions, and the counts."""
 
     game: StochasticGame
@@ -64,7 +64,7 @@ def estimate_game(
     seed: int = 0,
     discount: float = 0.99,
     unvisited: Literal["stop", "uniform"] = "stop",
-) -> Estimate:
+) -> EstimatedGame:
     """The tables of a simulator from so many episodes under a policy (uniform if left out).
 
     >>> import gymnasium
@@ -104,7 +104,7 @@ def estimate_game(
         player_count=players,
         title=f"estimated from {int(visits.sum()):,} steps",
     )
-    return Estimate(game, visits.reshape(states, *counts), begun.long())
+    return EstimatedGame(game, visits.reshape(states, *counts), begun.long())
 
 
 @dataclass(frozen=True)

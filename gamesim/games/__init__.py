@@ -7,6 +7,7 @@ from gamesim.games.game import Game, OccupancyGame, Policy, RegularizedGame
 from gamesim.games.graphon import ActionValues, GraphonGame
 from gamesim.games.matrix import DenseGame, MatrixGame, NormalFormGame
 from gamesim.games.polymatrix import PolymatrixGame
+from gamesim.games.simulator import Moment, Simulator
 from gamesim.games.stochastic import StochasticGame, TabularGame
 from gamesim.games.structured import StructuredGame, tabulate
 from gamesim.games.symmetric import SymmetricGame
@@ -23,11 +24,13 @@ __all__ = [
     "Game",
     "GraphonGame",
     "MatrixGame",
+    "Moment",
     "NormalFormGame",
     "OccupancyGame",
     "Policy",
     "PolymatrixGame",
     "RegularizedGame",
+    "Simulator",
     "Sparse",
     "StochasticGame",
     "StructuredGame",
