@@ -34,7 +34,7 @@ from gamesim.feedback.temporal import (
     step_cautions,
     visited,
 )
-from gamesim.games import EpisodicGame, Policy
+from gamesim.games import EpisodicGame, Policy, Simulator
 from gamesim.parameters import Bounds, Count, Probability, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Power, Schedule, Share
@@ -81,7 +81,13 @@ class IndependentQLearning:
             raise refuse("temperature", self.temperature, "numbers above 0 in a batch")
 
     def cautions(self, game: Any) -> list[str]:
-        return step_cautions(self.step_size)
+        said = step_cautions(self.step_size)
+        if isinstance(game, Simulator) and not isinstance(self.discount, Tensor) and self.discount == 1:
+            said.append(
+                "discount: 1 in a game that nothing stops by chance: values spread slowly, and roads of any length are "
+                "as good; take 0.99 or less"
+            )
+        return said
 
     def init(self, game: EpisodicGame) -> Tables:
         start = game.start()

@@ -19,7 +19,7 @@ equilibria in general stochastic games", NeurIPS 2022, arXiv 2210.08857; Agarwal
 (2021), for the softmax parametrisation and its natural gradient.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -28,7 +28,7 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.feedback import Exact, Feedback, Reinforce, rollout_lanes
 from gamesim.feedback.gradients import Gradients
-from gamesim.games import EpisodicGame, Policy
+from gamesim.games import EpisodicGame, Policy, TabularGame
 from gamesim.parameters import check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
@@ -104,8 +104,11 @@ class PolicyGradient:
         return Ascent(policy if self.projection == "eager" else scores, policy, found if state.last else ())
 
     def prepare(self, game: Any) -> None:
-        """Compile or load the loops of `leap` before they are needed."""
-        self.leap(0, 1, game, self.init(game), Stream(0))
+        """Compile or load the loops of `leap` before they are needed; what `solve` will refuse is left to it."""
+        if isinstance(self.feedback, Reinforce) and self.feedback.baseline == "none" and isinstance(game, TabularGame):
+            game.validate()
+            small = replace(self, feedback=replace(self.feedback, episodes=1))
+            small.leap(0, 1, game, self.init(game), Stream(0))
 
     def leap(
         self, t: int, until: int, game: Any, state: Ascent, generator: Stream, target: Policy | None = None

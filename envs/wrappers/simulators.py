@@ -11,6 +11,7 @@ of illegal actions is told in gamesim.envs.wrappers.single.
 import importlib
 import json
 import tomllib
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -164,7 +165,9 @@ class GymnasiumSimulator(Environments):
     def make(self) -> Any:
         options = parsed(self.options)
         try:
-            return gymnasium.make(self.environment, disable_env_checker=True, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # an id that is out of date is refused below
+                return gymnasium.make(self.environment, disable_env_checker=True, **options)
         except gymnasium.error.DependencyNotInstalled as error:
             raise MissingExtra(f"environment: {self.environment} needs more: {error}") from None
         except (gymnasium.error.Error, ModuleNotFoundError) as error:

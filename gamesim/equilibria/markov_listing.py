@@ -98,9 +98,10 @@ def find_markov_equilibria(game: TabularGame, tolerance: float = 1e-6) -> Markov
     if pure is None:
         searched = f"pure equilibria were not searched for: {size:,} joint actions over all states"
     else:
-        searched = f"{len(pure)} pure, " + ("and no more" if pure.complete else "and the search was cut short")
+        found_all = f"{len(pure)} pure, and no more" if pure.complete else f"{len(pure)} pure listed"
+        searched = found_all if pure.complete else f"{found_all} before the search was cut short"
     values = game.state_values(policy)
-    gain = float(game.gains(policy).amax())
+    gain = float(game.gains(policy).amax()) + 0.0  # -0.0 is 0
     found = MarkovEquilibrium(policy, values, game.payoffs_of(policy), gain, how)
     words = f"{searched}; {closing}"
     return MarkovListing(tuple(game.players), tuple(game.states), tuple(game.actions), pure, found, value, words)

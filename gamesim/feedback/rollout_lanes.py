@@ -15,6 +15,7 @@ from gamesim.feedback.oracle import Feedback
 from gamesim.feedback.reinforce import Reinforce
 from gamesim.feedback.timetables import written_out
 from gamesim.games import Policy, TabularGame
+from gamesim.games.rollouts import mean_length, require_end
 from gamesim.games.transitions import DenseLaw, SparseLaw
 from gamesim.kernels import episodes
 from gamesim.randomness import Stream
@@ -24,6 +25,8 @@ AT_ONCE = 2 * 10**7
 """Environment steps of a leap, about, so that signals and progress are heard."""
 BLOCK = 64
 """Lanes that the loops fill up in any case: fewer cost as much."""
+LONGEST = 10**7
+"""Steps of an episode in the mean, at most: no signal is heard before its end."""
 LARGEST = 2**27
 """Numbers in the tables of the games, at most."""
 
@@ -138,7 +141,6 @@ def _at_once(game: TabularGame, policy: Policy, plays: int, wanted: int) -> int:
     """Iterations of so many episodes to take at once, by how long the mean of the policies plays."""
     if plays * wanted <= AT_ONCE * float(game.stopping.min()):
         return wanted
-    front = policy[0].dim() - 2 - len(game.batch)
-    mean = tuple(x.flatten(0, front - 1).mean(0) if front else x for x in policy)
-    steps = float(game.occupancy(mean).sum(-1).mean())
+    steps = mean_length(game, policy)
+    require_end(steps, LONGEST)
     return max(1, int(AT_ONCE / (plays * steps)))

@@ -4,16 +4,23 @@ Tabular stochastic games and simulators are both played so, and learners that on
 pi_i(a | s) for each player, s what that player observes.
 """
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gamesim.errors import refuse
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
+
+ROOM = 3 * 10**8
+"""Numbers of the episodes that are in memory at once, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +53,25 @@ class Episodes:
     def to_go(self) -> Tensor:
         """Sum of rewards from each step on, [..., m, time, player]."""
         return self.rewards.flip(-2).cumsum(-2).flip(-2)
+
+
+def require_room(batch: Sequence[int], episodes: int, players: int, steps: float) -> None:
+    """Refuse episodes that no memory holds: so many for each policy of a batch, of so many steps or more."""
+    many = math.prod(batch)
+    numbers = many * episodes * steps * (2 * players + 1)
+    if numbers > ROOM:
+        each = f" for each of {many:,}" if many > 1 else ""
+        shown = f"{numbers:.1e} numbers ({episodes:,} episodes{each}, {players} players, {steps:,.6g} steps or more)"
+        raise refuse("episodes", shown, f"at most {ROOM:,}: fewer episodes or seeds, or an earlier end of play")
+
+
+def require_counts(game: "EpisodicGame") -> None:
+    """Refuse numbers of actions and observations that are none: whole numbers above 0, one for each player."""
+    given = {"action_counts": game.action_counts, "observation_counts": game.observation_counts}
+    for name, counts in given.items():
+        whole = isinstance(counts, tuple | list) and all(isinstance(x, Integral) and x > 0 for x in counts)
+        if not whole or len(counts) != len(tuple(given["action_counts"])) or not counts:
+            raise refuse(name, counts, "a tuple of whole numbers above 0, one for each player")
 
 
 class EpisodicGame(ABC):
@@ -93,5 +119,6 @@ class EpisodicGame(ABC):
 
     def start(self) -> Policy:
         """The uniform policies, [..., s, a]."""
+        require_counts(self)
         sizes = zip(self.observation_counts, self.action_counts, strict=True)
         return tuple(torch.full((*self.batch, s, a), 1 / a, **self.like) for s, a in sizes)

@@ -5,12 +5,14 @@ the first step, where it begins. The draws are the same for every game and hyper
 numbers) and differ by seed.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gamesim.games.episodic import Episodes
+from gamesim.errors import refuse
+from gamesim.games.episodic import Episodes, require_room
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
 
@@ -18,11 +20,36 @@ if TYPE_CHECKING:
     from gamesim.games.stochastic import TabularGame
 
 
+MANY = 10**7
+"""Steps that are played without a look at how many they will be."""
+LONGEST = 10**5
+"""Steps of an episode in the mean, at most: each is a step of Python here."""
+
+
+def mean_length(game: "TabularGame", policy: Policy) -> float:
+    """Steps of an episode under the mean of a batch of policies, about."""
+    front = policy[0].dim() - 2 - len(game.batch)
+    mean = tuple(x.flatten(0, front - 1).mean(0) if front > 0 else x for x in policy)
+    return float(game.occupancy(mean).sum(-1).mean())
+
+
+def require_end(steps: float, most: int) -> None:
+    """Refuse to wait for the end of episodes of so many steps in the mean."""
+    if steps > most:
+        wanted = f"at most {most:,}: a lower discount, or transitions that stop more often"
+        raise refuse("discount", f"one with which an episode takes {steps:,.0f} steps in the mean", wanted)
+
+
 def play_episodes(game: "TabularGame", policy: Policy, episodes: int, generator: Stream) -> Episodes:
     """So many episodes m under policies [..., s, a], for each element of their batch."""
     counts = game.action_counts
     n, states = len(counts), game.state_count
     batch = torch.broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
+    require_room(batch, episodes, n, 1)
+    if (most := 1 / float(game.stopping.min())) * math.prod(batch) * episodes > MANY or most > LONGEST:
+        steps = mean_length(game, policy)
+        require_end(steps, LONGEST)
+        require_room(batch, episodes, n, steps)
     seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
     luck = (*seeds, *[1] * (len(batch) - len(seeds)), episodes, n + 2)
     below = [x.cumsum(-1)[..., :-1].expand(*batch, states, count - 1) for x, count in zip(policy, counts, strict=True)]
@@ -51,6 +78,7 @@ def play_episodes(game: "TabularGame", policy: Policy, episodes: int, generator:
         living.append(alive)
         after = game.law.draw(u[..., n], state, joint)
         alive = alive & (after < states)
+        require_room(batch, episodes, n, len(seen))
         if not bool(alive.any()):
             break
         state = torch.where(alive, after, 0)

@@ -11,21 +11,22 @@ copies play at once and in which order changes nothing, and a seed in a batch pl
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.episodic import Episodes, EpisodicGame
+from gamesim.games.episodic import Episodes, EpisodicGame, require_room
 from gamesim.games.game import Policy
-from gamesim.parameters import Count, convert
+from gamesim.parameters import Bounds, Count, convert
 from gamesim.randomness import Stream
 
 ENDLESS = 10_000
 """Steps after which an episode is held to have no end, where `longest` does not say."""
 EVALUATION = 2**31 - 2
 """An iteration that no run reaches: episodes that measure share no random numbers with those that are learned from."""
+Limit = Annotated[int, Bounds("a whole number above 0, or none", 1)] | None
 LISTED = 8
 """Players whose returns are traced one by one, at most."""
 
@@ -67,9 +68,11 @@ class Simulator(EpisodicGame):
     def play_out(self, policy: Policy, episodes: int, generator: Stream) -> tuple[Episodes, Tensor, Tensor]:
         """Episodes, whether each was cut off, [..., m], and what everyone saw in the end, [..., m, player]."""
         episodes = convert(episodes, Count, "episodes")
+        limit, at_once = (convert(getattr(self, name), Limit, name) for name in ("longest", "width"))
         self._require_shapes(policy)
         batch = torch.broadcast_shapes(*(x.shape[:-2] for x in policy))
         many = math.prod(batch)
+        require_room(batch, episodes, len(policy), 1)
         below = [
             x.expand(*batch, *x.shape[-2:]).cumsum(-1)[..., :-1].reshape(many, x.shape[-2], x.shape[-1] - 1)
             for x in policy
@@ -80,10 +83,12 @@ class Simulator(EpisodicGame):
         beginnings = (luck.uniform(drawn) * 2**31).long().flatten()
         dice = Dice(luck, drawn, len(below), self.like["dtype"])
         place = torch.arange(math.prod(drawn)).reshape(drawn).expand(*batch, episodes).flatten()
-        waves, width = list[tuple[list[Tensor], list[Tensor]]](), self.width or len(place)
+        waves, width = list[tuple[list[Tensor], list[Tensor]]](), at_once or len(place)
         for first in range(0, len(place), width):
             here = torch.arange(first, min(first + width, len(place)))
-            waves.append(self._play(below, here // episodes, beginnings[place[here]].tolist(), place[here], dice))
+            waves.append(
+                self._play(below, here // episodes, beginnings[place[here]].tolist(), place[here], dice, limit)
+            )
         longest = max(len(played[0][0]) for played, _ in waves)
         played = [torch.cat([_padded(x, longest) for x in part]) for part in zip(*(x for x, _ in waves), strict=True)]
         ends = [torch.cat(part) for part in zip(*(x for _, x in waves), strict=True)]
@@ -91,23 +96,24 @@ class Simulator(EpisodicGame):
         return Episodes(*whole[:4]), whole[4], whole[5]
 
     def _play(
-        self, below: list[Tensor], elements: Tensor, seeds: list[int], place: Tensor, dice: "Dice"
+        self, below: list[Tensor], elements: Tensor, seeds: list[int], place: Tensor, dice: "Dice", limit: int | None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """One episode for each place: what `Episodes` holds, [count, time, ...]; whether it was cut, and its end."""
         seen, played, paid, living = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
         observed = self._looked_at(self.reset(seeds), len(place))
         alive, cut = torch.ones(len(place), dtype=torch.bool), torch.zeros(len(place), dtype=torch.bool)
         while bool(alive.any()):
-            if len(seen) == (self.longest or ENDLESS):
-                if self.longest is not None:
+            if len(seen) == (limit or ENDLESS):
+                if limit is not None:
                     cut = cut | alive
                     break
                 wanted = f"an environment that comes to an end, or longest={ENDLESS}, which cuts its episodes off"
                 raise refuse("longest", f"none, and an episode goes on after {ENDLESS:,} steps", wanted)
+            require_room((), len(place), len(below), len(seen) + 1)
             u = dice(len(seen))[place]
             chosen = [(table[elements, observed[:, i]] <= u[:, i : i + 1]).sum(-1) for i, table in enumerate(below)]
             actions = torch.stack(chosen, -1)
-            moment = self.step(actions)
+            moment = self._answered(self.step(actions), len(place))
             rewards = moment.rewards.to(**self.like)
             if not bool(rewards[alive].isfinite().all()):
                 copy_, player = ((~rewards.isfinite()) & alive[:, None]).nonzero()[0].tolist()
@@ -146,17 +152,40 @@ class Simulator(EpisodicGame):
             if tuple(x.shape[-2:]) != (s, a):
                 raise refuse(f"policy[{i}]", f"shape {list(x.shape)}", f"[..., {s}, {a}]")
 
-    def _looked_at(self, observed: Tensor, count: int) -> Tensor:
+    def _answered(self, moment: Any, count: int) -> Moment:
+        """What a step answered as tensors, refused where it is something else."""
+        if not isinstance(moment, tuple) or len(moment) != len(Moment._fields):
+            raise refuse("step", f"a {type(moment).__name__}", f"a Moment of {', '.join(Moment._fields)}")
+        found = Moment(*(as_tensor(x, name) for name, x in zip(Moment._fields, moment, strict=True)))
+        if tuple(found.rewards.shape) != (count, players := len(self.action_counts)) or found.rewards.is_complex():
+            what = f"{found.rewards.dtype} of shape {list(found.rewards.shape)}"
+            raise refuse("rewards", what, f"numbers [{count}, {players}], for each copy and player")
+        for name, x in (("terminated", found.terminated), ("truncated", found.truncated)):
+            if tuple(x.shape) != (count,) or x.dtype != torch.bool:
+                raise refuse(name, f"{x.dtype} of shape {list(x.shape)}", f"true or false for each copy, [{count}]")
+        return found
+
+    def _looked_at(self, observed: Any, count: int) -> Tensor:
         """What everyone sees, refused where it is no number of an observation."""
+        seen = as_tensor(observed, "observations")
         counts = torch.tensor(self.observation_counts)
-        if tuple(observed.shape) != (count, len(counts)) or observed.is_floating_point():
-            what = f"{observed.dtype} of shape {list(observed.shape)}"
+        if tuple(seen.shape) != (count, len(counts)) or seen.is_floating_point():
+            what = f"{seen.dtype} of shape {list(seen.shape)}"
             raise refuse("observations", what, f"whole numbers [{count}, {len(counts)}], for each copy and player")
-        outside = (observed < 0) | (observed >= counts)
+        outside = (seen < 0) | (seen >= counts)
         if bool(outside.any()):
             row, i = outside.nonzero()[0].tolist()
-            raise refuse(f"observations[{row}, {i}]", int(observed[row, i]), f"a number from 0 to {int(counts[i]) - 1}")
-        return observed
+            raise refuse(f"observations[{row}, {i}]", int(seen[row, i]), f"a number from 0 to {int(counts[i]) - 1}")
+        return seen
+
+
+def as_tensor(x: Any, field: str) -> Tensor:
+    """What a simulator answers, a tensor, an array or a list, as a tensor."""
+    try:
+        found: Tensor = torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):
+        raise refuse(field, type(x).__name__, "a tensor, an array or a list of numbers") from None
+    return found
 
 
 class Dice:

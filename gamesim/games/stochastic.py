@@ -20,22 +20,29 @@ gradient methods to Nash equilibria in general stochastic games", NeurIPS 2022, 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gamesim import simplex
 from gamesim.errors import refuse
 from gamesim.games.episodic import Episodes, EpisodicGame
-from gamesim.games.game import Policy, require_rows
-from gamesim.games.matrix import LARGEST, as_tensor, payoff_vector
+from gamesim.games.game import Policy
+from gamesim.games.matrix import as_tensor, payoff_vector
+from gamesim.games.parts import in_parts
 from gamesim.games.rollouts import play_episodes
-from gamesim.games.transitions import Law, Sparse, as_law, require_law, rounding
+from gamesim.games.tables import action_counts, require_kinds, require_names, require_tables
+from gamesim.games.transitions import Law, Sparse, as_law
+from gamesim.parameters import Count, convert
 from gamesim.randomness import Stream
 
+LINE, UNBLOCKED = 64, 8
+"""Bytes of a cache line, and states up to which systems are solved number by number."""
 NAMED = 12
 """States up to which a figure says their names."""
 SWEEPS = 1000
@@ -70,7 +77,7 @@ class TabularGame(EpisodicGame):
 
     @cached_property
     def action_counts(self) -> tuple[int, ...]:
-        return _counts(self.reward, self.player_count)
+        return action_counts(self.reward, self.player_count)
 
     @cached_property
     def state_count(self) -> int:
@@ -136,6 +143,10 @@ class TabularGame(EpisodicGame):
 
     def state_values(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
         """V[..., player, s]; with a temperature everyone also values so much of their own entropy in each step."""
+        values: Tensor = self._in_parts(self._state_values, policy, temperature)
+        return values
+
+    def _state_values(self, policy: Policy, temperature: Any) -> Tensor:
         n = len(policy)
         joint = self.joint(policy)
         reward = self.reward.flatten(-n)
@@ -147,9 +158,13 @@ class TabularGame(EpisodicGame):
 
     def occupancy(self, policy: Policy) -> Tensor:
         """d(s), how often each state is visited in an episode, [..., s]."""
+        visits: Tensor = self._in_parts(self._occupancy, policy)[..., 0, :]
+        return visits
+
+    def _occupancy(self, policy: Policy) -> Tensor:
         chain = self.chain(policy)
         start = self.initial.expand(*chain.shape[:-1])
-        return self._solve(chain.mT, start[..., None, :])[..., 0, :]
+        return self._solve(chain.mT, start[..., None, :])
 
     def values(self, policy: Policy, temperature: Any = 0.0) -> Policy:
         """Q_i[..., s, a]: what each action of each player is worth."""
@@ -157,6 +172,10 @@ class TabularGame(EpisodicGame):
 
     def answers_to(self, policy: Policy, values: Tensor) -> Policy:
         """Q_i[..., s, a] if values[..., player, s] follow and the others play their policies."""
+        found: Policy = self._in_parts(self._answers_to, policy, values)
+        return found
+
+    def _answers_to(self, policy: Policy, values: Tensor) -> Policy:
         stage, n = self.stage(values), len(policy)
         return tuple(payoff_vector(stage.select(-2 - n, i), i, policy) for i in range(n))
 
@@ -184,12 +203,13 @@ class TabularGame(EpisodicGame):
 
     def best_responses(self, policy: Policy, temperature: Any = 0.0) -> tuple[Policy, Tensor]:
         """A best response of each player to the others' policies, [..., s, a], and its values [..., player, s]."""
-        best, gains = self._improved(policy, temperature)
+        best, gains = self._in_parts(self._improved, policy, temperature)
         return best, self.state_values(policy, temperature) + gains
 
     def gains(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
         """What a best response gains in every state, [..., player, s]; with a temperature of the regularised game."""
-        return self._improved(policy, temperature)[1]
+        gains: Tensor = self._in_parts(lambda *given: self._improved(*given)[1], policy, temperature)
+        return gains
 
     def regrets(self, policy: Policy, temperature: Any = 0.0) -> Tensor:
         """What each player's best response gains from the initial law, [..., player]."""
@@ -222,6 +242,16 @@ class TabularGame(EpisodicGame):
     def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
         return play_episodes(self, policy, episodes, generator)
 
+    def start(self) -> Policy:
+        _ = self._sound
+        return super().start()
+
+    @cached_property
+    def _sound(self) -> bool:
+        """Looked at once, before anything is made of the tables of a user's class."""
+        require_kinds(self)
+        return True
+
     def validate(self) -> None:
         """Refuse tables of a user's class that are no game, before any iteration."""
         require_tables(self)
@@ -230,12 +260,29 @@ class TabularGame(EpisodicGame):
         return simplex.total(values * self.initial.unsqueeze(-2))
 
     def _solve(self, chain: Tensor, right: Tensor) -> Tensor:
-        """x[..., player, s] = right + chain x, for chain[..., s, t] and right[..., player, s]."""
-        identity = torch.eye(chain.shape[-1], dtype=chain.dtype, device=chain.device)
+        """x[..., player, s] = right + chain x, for chain[..., s, t] and right[..., player, s].
+
+        Rounding depends on where in memory a large matrix begins; filled up to whole cache lines, every one of a batch
+        begins as it does alone.
+        """
+        states = chain.shape[-1]
+        more = -states % (LINE // chain.element_size()) if states > UNBLOCKED else 0
+        chain, right = pad(chain, (0, more, 0, more)), pad(right, (0, more))
+        identity = torch.eye(states + more, dtype=chain.dtype, device=chain.device)
         batch = torch.broadcast_shapes(chain.shape[:-2], right.shape[:-2])
         matrix, right = (identity - chain).expand(*batch, *chain.shape[-2:]), right.expand(*batch, *right.shape[-2:])
-        found: Tensor = torch.linalg.solve(matrix, right.mT)
+        found: Tensor = torch.linalg.solve(matrix, right.mT)[..., :states, :]
         return found.mT
+
+    @cached_property
+    def _each(self) -> int:
+        """Numbers that are in memory for one policy, about."""
+        n, states, joints, law = len(self.action_counts), self.state_count, self.joint_count, self.law
+        return max(n * states * states, states * joints * max(n * law.terms, law.weights))
+
+    def _in_parts(self, work: Callable[..., Any], *given: Any) -> Any:
+        """work(*given) of policies, values and temperatures [..., x, y], so many at once as memory holds."""
+        return in_parts(work, given, self.batch, self._each)
 
     def _improved(self, policy: Policy, temperature: Any) -> tuple[Policy, Tensor]:
         """Policy iteration from a policy, all players side by side: best responses, and V* - V of each.
@@ -248,6 +295,7 @@ class TabularGame(EpisodicGame):
         slack = [simplex.regret(x, v, temperature) for x, v in zip(policy, q, strict=True)]  # of pi_i itself
         best = [simplex.soft_argmax(v, temperature) for v in q]
         gains = torch.zeros_like(old)
+        going = torch.ones(old.shape[:-2], dtype=torch.bool, device=old.device)  # each policy has rounds of its own
         for _ in range(SWEEPS):
             advantage = [a - simplex.regret(x, v, temperature) for a, x, v in zip(slack, best, q, strict=True)]
             chain = torch.stack(
@@ -255,12 +303,15 @@ class TabularGame(EpisodicGame):
             )
             right = torch.stack(torch.broadcast_tensors(*advantage))
             new = self._solve(chain, right[..., None, :])[..., 0, :].movedim(0, -2)
-            close = 64 * torch.finfo(old.dtype).eps * (old.abs() + new.abs()).amax((-2, -1), keepdim=True)
-            better, gains = bool((new - gains > close).any()), torch.maximum(gains, new)
-            if not better:
+            close = 64 * torch.finfo(old.dtype).eps * (old.abs() + new.abs()).amax(-1, keepdim=True)  # of each player
+            better = (new - gains > close).flatten(-2).any(-1)
+            gains = torch.where(going[..., None, None], torch.maximum(gains, new), gains)
+            going = going & better
+            if not bool(going.any()):
                 break
             answers = self.answers_to(policy, old + new)
-            best = [_greedy(x, v, temperature, close[..., 0]) for x, v in zip(best, answers, strict=True)]
+            improved = [_greedy(x, answers[i], temperature, close[..., i, :]) for i, x in enumerate(best)]
+            best = [torch.where(going[..., None, None], y, x) for x, y in zip(best, improved, strict=True)]
         return tuple(best), gains.clamp(min=0)
 
 
@@ -276,7 +327,7 @@ def _greedy(x: Tensor, values: Tensor, temperature: Any, close: Tensor) -> Tenso
     return torch.where((simplex.regret(x, values) <= close)[..., None], x, better)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StochasticGame(TabularGame):
     """A finite stochastic game by its tables.
 
@@ -310,13 +361,17 @@ class StochasticGame(TabularGame):
         put("reward", as_tensor(self.reward, "reward"))
         if not isinstance(self.transition, Sparse):
             put("transition", as_tensor(self.transition, "transition").to(self.reward))
+        if self.player_count is not None:
+            put("player_count", convert(self.player_count, Count, "player_count"))
         counts = self.action_counts
         states = self.state_count
         uniform = torch.full((states,), 1 / max(states, 1), **self.like)
         put("initial", uniform if self.initial is None else as_tensor(self.initial, "initial").to(self.reward))
-        put("players", tuple(self.players) or tuple(str(i + 1) for i in range(len(counts))))
-        put("actions", tuple(map(tuple, self.actions)) or tuple(tuple(str(a + 1) for a in range(c)) for c in counts))
-        put("states", tuple(self.states) or tuple(str(s + 1) for s in range(states)))
+        put("players", require_names(self.players, "players") or tuple(str(i + 1) for i in range(len(counts))))
+        own = tuple(tuple(str(a + 1) for a in range(c)) for c in counts)
+        given = self.actions if isinstance(self.actions, tuple | list) else [self.actions]
+        put("actions", tuple(require_names(x, f"actions[{i}]") for i, x in enumerate(given)) or own)
+        put("states", require_names(self.states, "states") or tuple(str(s + 1) for s in range(states)))
         require_tables(self)
         for name, found, wanted in (
             ("players", (len(self.players),), (len(counts),)),
@@ -326,50 +381,12 @@ class StochasticGame(TabularGame):
             if found != wanted:
                 raise refuse(name, f"{list(found)} names", f"{list(wanted)}")
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.players)} players, {self.state_count} states, actions {self.action_counts}"
+        batch = f", a batch {list(self.batch)}" if self.batch else ""
+        return f"StochasticGame({f'{self.title}: ' if self.title else ''}{counts}, discount {self.discount:g}{batch})"
+
     def plain(self) -> dict[str, Any]:
         """What JSON says of it."""
         counts = {"states": self.state_count, "action_counts": list(self.action_counts)}
         return {"kind": "StochasticGame", "title": self.title, "players": list(self.players), **counts}
-
-
-def require_tables(game: TabularGame) -> None:
-    """Refuse tables that are no stochastic game, naming the first place that is wrong."""
-    reward = game.reward
-    if not isinstance(reward, Tensor) or not reward.is_floating_point():
-        raise refuse("reward", type(reward).__name__, "a floating-point tensor [..., player, s, a1, ..., an]")
-    counts = game.action_counts
-    if 0 in reward.shape:
-        raise refuse("reward", f"shape {list(reward.shape)}", "at least one state, and one action for each player")
-    if not bool(reward.isfinite().all()):
-        place = tuple((~reward.isfinite()).nonzero()[0].tolist())
-        raise refuse(f"reward{list(place)}", float(reward[place]), "a finite reward")
-    states = game.state_count
-    if states * states > LARGEST:
-        raise refuse("reward", f"{states:,} states", f"at most {math.isqrt(LARGEST):,}: values take a system of S x S")
-    if not isinstance(game.discount, float | int) or not 0 < game.discount <= 1:
-        raise refuse("discount", game.discount, "a number above 0 and at most 1")
-    require_law(game.transition, counts, states)
-    stopping = game.stopping
-    least = rounding(stopping)
-    if float(stopping.min()) < least:
-        place = tuple((stopping < least).nonzero()[0].tolist())
-        wanted = "a positive probability that play stops: rows of transition below 1, or a discount below 1"
-        raise refuse(f"stopping{list(place)}", "0", wanted)
-    if game.initial.shape[-1] != states:
-        raise refuse("initial", f"shape {list(game.initial.shape)}", f"[..., {states}], one number for each state")
-    require_rows(game.initial, "initial")
-    try:
-        _ = game.batch
-    except RuntimeError:
-        shapes = f"reward {list(reward.shape)}, transition {list(game.law.totals.shape)} over joint actions"
-        raise refuse("batch", shapes, "leading dimensions that broadcast") from None
-
-
-def _counts(reward: Tensor, player_count: int | None) -> tuple[int, ...]:
-    """The last N dimensions of R[..., player, s, a1, ..., an]; where N is open, the largest that fits."""
-    for n in range(reward.dim() - 2, 0, -1) if player_count is None else [player_count]:
-        if 0 < n <= reward.dim() - 2 and reward.shape[-2 - n] == n:
-            return tuple(reward.shape[-n:])
-    players = "as many players as" if player_count is None else f"{player_count} players and"
-    wanted = f"[..., player, s, a1, ..., an]: {players} dimensions of actions"
-    raise refuse("reward", f"shape {list(reward.shape)}", wanted)

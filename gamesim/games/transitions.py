@@ -4,30 +4,45 @@ Joint actions are one dimension j, the last player's action fastest. Rows may su
 probability that the episode ends.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
 
-FEW = 64
-"""Numbers up to which sums are written out: a matrix product rounds a seed in a batch differently than alone."""
+FEW = 2**14
+"""Numbers of a table up to which the sums of a batch are taken at once: products of all of them are in memory."""
+BLOCK = 2**18
+"""Products that are in memory otherwise, about: no matrix product, which rounds a seed in a batch unlike alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
     """P(t | s, a) by the few states that can follow: probabilities[..., s, a1, ..., an, k] of successors of that shape.
 
-    A successor may stand twice; what is padded has probability 0.
+    A successor may stand twice; what is padded has probability 0. Arrays and nested lists are taken, too.
     """
 
     successors: Tensor
     probabilities: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("successors", "probabilities"):
+            given = getattr(self, name)
+            if not isinstance(given, Tensor):
+                try:
+                    object.__setattr__(self, name, torch.as_tensor(np.asarray(given)))
+                except (TypeError, ValueError):
+                    wanted = "a tensor, an array or nested lists of numbers, all rows of one length"
+                    raise refuse(f"transition.{name}", type(given).__name__, wanted) from None
 
 
 class Law(ABC):
@@ -45,6 +60,16 @@ class Law(ABC):
     @abstractmethod
     def totals(self) -> Tensor:
         """sum_t P(t | s, j), [..., s, j]."""
+
+    @property
+    @abstractmethod
+    def terms(self) -> int:
+        """Numbers that `expect` holds in memory for each (s, j) and each of the values."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> int:
+        """Numbers that `chain` holds in memory for each (s, j)."""
 
     @abstractmethod
     def draw(self, u: Tensor, state: Tensor, joint: Tensor) -> Tensor:
@@ -65,19 +90,31 @@ class DenseLaw(Law):
     table: Tensor
     """[..., s, j, t]."""
 
+    @property
+    def _small(self) -> bool:
+        return math.prod(self.table.shape[-3:]) <= FEW
+
     def expect(self, values: Tensor) -> Tensor:
-        if self.table.shape[-1] <= FEW:
+        if self._small:
             return (self.table * values[..., None, None, :]).sum(-1)
-        return torch.einsum("...sjt,...t->...sj", self.table, values)
+        return _summed(self.table, values[..., None, None, :], -1)
 
     def chain(self, joint: Tensor) -> Tensor:
-        if self.table.shape[-2] <= FEW:
+        if self._small:
             return (self.table * joint[..., None]).sum(-2)
-        return torch.einsum("...sjt,...sj->...st", self.table, joint)
+        return _summed(self.table, joint[..., None], -2)
 
     @cached_property
     def totals(self) -> Tensor:
         return self.table.sum(-1)
+
+    @property
+    def terms(self) -> int:
+        return self.table.shape[-1] if self._small else 1
+
+    @property
+    def weights(self) -> int:
+        return self.table.shape[-1] if self._small else 1
 
     @cached_property
     def _below(self) -> Tensor:
@@ -115,6 +152,14 @@ class SparseLaw(Law):
     def totals(self) -> Tensor:
         return self.probabilities.sum(-1)
 
+    @property
+    def terms(self) -> int:
+        return self.probabilities.shape[-1]
+
+    @property
+    def weights(self) -> int:
+        return self.probabilities.shape[-1]
+
     @cached_property
     def _below(self) -> Tensor:
         return self.probabilities.cumsum(-1)
@@ -128,6 +173,22 @@ class SparseLaw(Law):
     def dense(self) -> Tensor:
         table = self.probabilities.new_zeros(*self.probabilities.shape[:-1], self.probabilities.shape[-3])
         return table.scatter_add_(-1, self.successors, self.probabilities)
+
+
+def _summed(table: Tensor, weight: Tensor, dim: int) -> Tensor:
+    """(table * weight).sum(dim) of table[..., s, j, t], some states of one element of the batch after the other."""
+    batch, inner = torch.broadcast_shapes(table.shape[:-3], weight.shape[:-3]), table.shape[-3:]
+    flat, weights = (x.expand(*batch, *x.shape[-3:]) for x in (table, weight))
+    size = max(1, BLOCK // (inner[1] * inner[2]))
+
+    def of_one(place: tuple[int, ...]) -> Tensor:
+        pairs = zip(flat[place].split(size), weights[place].expand(inner[0], -1, -1).split(size), strict=True)
+        return torch.cat([(p * w).sum(dim) for p, w in pairs])
+
+    if not batch:
+        return of_one(())
+    found = torch.stack([of_one(place) for place in product(*map(range, batch))])
+    return found.reshape(*batch, *found.shape[1:])
 
 
 def rows_of(table: Tensor, state: Tensor, joint: Tensor) -> Tensor:
@@ -156,6 +217,14 @@ def rounding(p: Tensor) -> float:
     return max(1e-9, 16 * torch.finfo(p.dtype).eps)
 
 
+def _fit(*shapes: torch.Size) -> bool:
+    try:
+        torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        return False
+    return True
+
+
 def require_law(transition: Any, counts: Sequence[int], states: int, field: str = "transition") -> None:
     """Refuse what is no law of the next state: shapes, numbers that are not finite or negative, rows above one."""
     shape = (states, *counts)
@@ -163,11 +232,15 @@ def require_law(transition: Any, counts: Sequence[int], states: int, field: str 
         to, p = transition.successors, transition.probabilities
         if to.is_floating_point() or to.is_complex() or to.dtype == torch.bool:
             raise refuse(f"{field}.successors", to.dtype, "whole numbers")
+        if not p.is_floating_point():
+            raise refuse(f"{field}.probabilities", p.dtype, "floating-point numbers")
         for name, x in (("successors", to), ("probabilities", p)):
             if x.dim() < len(shape) + 1 or tuple(x.shape[-1 - len(shape) : -1]) != shape:
                 wanted = f"[..., {', '.join(map(str, shape))}, k]"
                 raise refuse(f"{field}.{name}", f"shape {list(x.shape)}", wanted)
         if to.shape[-1] != p.shape[-1]:
+            raise refuse(f"{field}.successors", f"shape {list(to.shape)}", f"that of probabilities, {list(p.shape)}")
+        if not _fit(to.shape, p.shape):
             raise refuse(f"{field}.successors", f"shape {list(to.shape)}", f"that of probabilities, {list(p.shape)}")
         outside = (to < 0) | (to >= states)
         if bool(outside.any()):
