@@ -5,17 +5,17 @@ pi_i(a | s) for each player, s what that player observes.
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
+from gamesim.games.finite import FiniteGame
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
 
@@ -74,13 +74,8 @@ def require_counts(game: "EpisodicGame") -> None:
             raise refuse(name, counts, "a tuple of whole numbers above 0, one for each player")
 
 
-class EpisodicGame(ABC):
+class EpisodicGame(FiniteGame):
     """A game that is played in episodes."""
-
-    @property
-    @abstractmethod
-    def action_counts(self) -> tuple[int, ...]:
-        """How many actions each player has."""
 
     @property
     @abstractmethod
@@ -90,26 +85,6 @@ class EpisodicGame(ABC):
     @abstractmethod
     def rollout(self, policy: Policy, episodes: int, generator: Stream) -> Episodes:
         """So many episodes under policies [..., s, a], played as they are, for each element of their batch."""
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        """The leading dimensions of a batch of games."""
-        return ()
-
-    @property
-    def like(self) -> dict[str, Any]:
-        """dtype and device of policies."""
-        return {"dtype": torch.float64, "device": "cpu"}
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        """A name for each player."""
-        return tuple(str(i + 1) for i in range(len(self.action_counts)))
-
-    @property
-    def actions(self) -> tuple[tuple[str, ...], ...]:
-        """A name for each action of each player."""
-        return tuple(tuple(str(a + 1) for a in range(count)) for count in self.action_counts)
 
     def picture(self, policy: Policy, shown: int = 4) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
         """What a figure needs: policies [s, a] of the first players, the mean of a batch, and names in words."""

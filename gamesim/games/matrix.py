@@ -12,7 +12,7 @@ regularised equilibrium is the logit quantal response equilibrium of McKelvey an
 """
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gamesim import simplex
 from gamesim.errors import refuse
+from gamesim.games.finite import FiniteGame
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
 
@@ -35,37 +36,12 @@ FEW = 64
 """Profiles up to which sums are written out: a matrix product rounds a seed in a batch differently than alone."""
 
 
-class NormalFormGame(ABC):
+class NormalFormGame(FiniteGame):
     """A normal-form game, by the payoff vectors of any mixed policies; nothing else needs the payoff tensor."""
-
-    @property
-    @abstractmethod
-    def action_counts(self) -> tuple[int, ...]:
-        """How many actions each player has."""
 
     @abstractmethod
     def values(self, policy: Policy) -> Policy:
         """The payoff vectors v_i(x)[..., a] of policies x_i[..., a]."""
-
-    @property
-    def batch(self) -> tuple[int, ...]:
-        """The leading dimensions of a batch of games."""
-        return ()
-
-    @property
-    def like(self) -> dict[str, Any]:
-        """dtype and device of policies."""
-        return {"dtype": torch.float64, "device": "cpu"}
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        """A name for each player."""
-        return tuple(str(i + 1) for i in range(len(self.action_counts)))
-
-    @property
-    def actions(self) -> tuple[tuple[str, ...], ...]:
-        """A name for each action of each player."""
-        return tuple(tuple(str(a + 1) for a in range(count)) for count in self.action_counts)
 
     def start(self) -> Policy:
         """The uniform policies."""
