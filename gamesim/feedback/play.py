@@ -75,20 +75,7 @@ class Bandit(Feedback):
         _require_playable(game, self)
 
     def cautions(self, step_size: Schedule) -> list[str]:
-        p, r = step_size.decay, self.exploration.decay
-        found = super().cautions(step_size)
-        if r <= 0:
-            found.append(
-                f"feedback.exploration: {self.exploration} does not fall, so values keep a bias of its size; "
-                "take power(scale, r) with r > 0"
-            )
-        if 2 * p - r <= 1:
-            found.append(
-                f"step_size: {step_size} with exploration {self.exploration} has 2p - r = {2 * p - r:g}, not above 1, "
-                "so step_size^2 / exploration does not sum and the theorem on convergence does not apply; "
-                "p = 0.8, r = 0.4 is inside"
-            )
-        return found
+        return super().cautions(step_size) + exploring_cautions(step_size, self.exploration)
 
     def __call__(
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
@@ -99,6 +86,23 @@ class Bandit(Feedback):
         actions = draw_actions(played, generator)
         payoffs = game.play(actions, generator)
         return tuple(_weighted(x, actions[..., i : i + 1], payoffs[..., i : i + 1]) for i, x in enumerate(played))
+
+
+def exploring_cautions(step_size: Schedule, exploration: Schedule) -> list[str]:
+    """Estimates weighed by 1 / probability have a bias of O(eps) and a variance of O(1 / eps): r > 0 and 2p - r > 1."""
+    p, r, found = step_size.decay, exploration.decay, list[str]()
+    if r <= 0:
+        found.append(
+            f"feedback.exploration: {exploration} does not fall, so estimates keep a bias of its size; "
+            "take power(scale, r) with r > 0"
+        )
+    if 2 * p - r <= 1:
+        found.append(
+            f"step_size: {step_size} with exploration {exploration} has 2p - r = {2 * p - r:g}, not above 1, "
+            "so step_size^2 / exploration does not sum and the theorem on convergence does not apply; "
+            "p = 0.8, r = 0.4 is inside"
+        )
+    return found
 
 
 def draw_actions(policy: Policy, generator: Stream) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.feedback.oracle import Feedback
-from gamesim.feedback.play import Exploration
+from gamesim.feedback.play import Exploration, exploring_cautions
 from gamesim.games import Episodes, EpisodicGame, Policy, TabularGame
 from gamesim.parameters import Count, check
 from gamesim.randomness import Stream
@@ -59,8 +59,7 @@ class Reinforce(Feedback):
             raise refuse("baseline", "value", "others or none: the values of a simulator are not known")
 
     def cautions(self, step_size: Schedule) -> list[str]:
-        p, r = step_size.decay, self.exploration.decay
-        return super().cautions(step_size) + outside(step_size, self.exploration, p, r)
+        return super().cautions(step_size) + outside(step_size, self.exploration)
 
     def __call__(
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None
@@ -96,25 +95,16 @@ def _estimate(played: Tensor, episodes: Episodes, weights: Tensor, player: int) 
     return (summed / flat).reshape(*batch, *played.shape[-2:])
 
 
-def outside(step_size: Schedule, exploration: Schedule, p: float, r: float) -> list[str]:
+def outside(step_size: Schedule, exploration: Schedule) -> list[str]:
     """Where steps gamma / (n + m)^p with exploration eps / (n + m)^r leave the conditions of the theorem.
 
     The bias falls like n^-r and the deviation grows like n^(r/2): p + r > 1 and p - r/2 > 1/2, for p at most 1.
     """
-    found, both = [], f"step_size: {step_size} with exploration {exploration} has"
-    if r <= 0:
-        found.append(
-            f"feedback.exploration: {exploration} does not fall, so gradients keep a bias of its size; "
-            "take power(scale, r) with r > 0"
-        )
+    p, r, found = step_size.decay, exploration.decay, exploring_cautions(step_size, exploration)
     if p + r <= 1:
         found.append(
-            f"{both} p + r = {p + r:g}, not above 1, so step_size x bias does not sum; p = 0.8, r = 0.4 is inside"
-        )
-    if 2 * p - r <= 1:
-        found.append(
-            f"{both} 2p - r = {2 * p - r:g}, not above 1, so step_size^2 x variance does not sum and the theorem on "
-            "convergence does not apply; p = 0.8, r = 0.4 is inside"
+            f"step_size: {step_size} with exploration {exploration} has p + r = {p + r:g}, not above 1, so "
+            "step_size x bias does not sum; p = 0.8, r = 0.4 is inside"
         )
     if p == 1:
         found.append(

@@ -1,7 +1,8 @@
 """Matrix games that were solved before and have changed a little, in a loop, one thread: gamesim.equilibria.stages.
 
 A basis is tried first: one LU factorisation gives both players' strategies on it, and what these guarantee says whether
-they are still optimal. Where they are not, pivots begin anew (zero_sum_loops).
+they are still optimal. Where they are not, pivots begin anew (zero_sum_loops; numba's cache looks at this file alone,
+so save it, too, after a change there).
 """
 
 # mypy: ignore-errors
@@ -9,7 +10,18 @@ import numpy as np
 from numba import boolean, int64, njit, types, void
 
 from gamesim.kernels.rows import cached
-from gamesim.kernels.zero_sum_loops import F1, F2, F3, _break_ties, _judge, _normalise, _optimise, _scale, _set_up
+from gamesim.kernels.zero_sum_loops import (
+    F1,
+    F2,
+    F3,
+    _between,
+    _break_ties,
+    _judge,
+    _normalise,
+    _optimise,
+    _scale,
+    _set_up,
+)
 
 B2 = types.Array(boolean, 2, "C")
 KEPT = 1e-13  # as in gamesim.equilibria.stages
@@ -121,7 +133,4 @@ def solve(games, basis, rows, columns, value, gap, relative, limit):
             _normalise(x)
             _normalise(y)
             most, least = _judge(A, low, unit, x, y, row)
-        value[g] = (low + 0.5 * (most + least)) / unit
-        left = most - least
-        left = 0.0 if left < 0.0 else left  # max() might take NaN for 0
-        gap[g], relative[g] = left / unit, left / divisor
+        value[g], gap[g], relative[g] = _between(most, least, low, unit, divisor)

@@ -169,6 +169,14 @@ def _set_up(A, low, unit, divisor, ties, T, bound, order, cost, norm, basic, oth
 
 
 @_plain
+def _between(most, least, low, unit, divisor):
+    """The value, the gap and the gap over the payoff range, from what both players can be held to."""
+    left = most - least
+    left = 0.0 if left < 0.0 else left  # max() might take NaN for 0
+    return (low + 0.5 * (most + least)) / unit, left / unit, left / divisor
+
+
+@_plain
 def _break_ties(ties):
     """Numbers between 1 and 2 without relations between them, from a congruential generator."""
     word = uint64(1)
@@ -202,7 +210,4 @@ def solve(games, rows, columns, value, gap, relative, limit):
         _normalise(x)
         _normalise(y)
         most, least = _judge(A, low, unit, x, y, row)
-        value[g] = (low + 0.5 * (most + least)) / unit
-        left = most - least
-        left = 0.0 if left < 0.0 else left  # max() might take NaN for 0
-        gap[g], relative[g] = left / unit, left / divisor
+        value[g], gap[g], relative[g] = _between(most, least, low, unit, divisor)
