@@ -697,9 +697,9 @@ class KeepsMemory(Solver):
     memory: ClassVar[dict[int, Any]] = {}
 
     def step(self, t: int, game: Any, state: Any, generator: Any) -> Any:
-        known = self.memory.get(id(state.policy[0]), 0.0)
+        known = self.memory.get(id(state.policy[0]), (None, 0.0))[1]
         new = Played(tuple(torch.softmax(p.log() + torch.arange(2) * (0.1 + known), -1) for p in state.policy))
-        self.memory[id(new.policy[0])] = known + 1.0
+        self.memory[id(new.policy[0])] = new.policy[0], known + 1.0  # kept alive: an address is not given out twice
         return new
 
 
