@@ -1,0 +1,1 @@
+"""Worlds whose agents are a set: whoever is renamed, nothing changes."""

@@ -1,0 +1,1 @@
+"""Networks on sets of agents: batches of weights, invariant values, equivariant policies, and Adam."""

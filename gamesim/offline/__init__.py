@@ -1,0 +1,1 @@
+"""Learning from recorded play alone: pessimism, confidence sets, and what their algorithms share."""
