@@ -34,10 +34,11 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.feedback.perceptrons import Parameters, Trained, adam, blank, drawn, network
+from gamesim.feedback.perceptrons import Parameters, blank, drawn, network
 from gamesim.feedback.temporal import Played, following, play_out
 from gamesim.games import EpisodicGame, Policy
 from gamesim.games.episodic import ROOM
+from gamesim.networks.adam import Trained, adam
 from gamesim.parameters import Bounds, Count, Positive, Probability, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Schedule, StepSize

@@ -13,7 +13,8 @@ import gamesim as gs
 from gamesim.algorithms.independent_ppo import IndependentPPO, actor_loss, critic_loss, values
 from gamesim.envs.stochastic.families import Team, ZeroSumStochastic
 from gamesim.errors import InvalidInput
-from gamesim.feedback.perceptrons import Trained, adam, network
+from gamesim.feedback.perceptrons import network
+from gamesim.networks.adam import Trained, adam
 from gamesim.feedback.temporal import following
 from gamesim.games import StochasticGame
 from gamesim.games.simulator import Moment, Simulator

@@ -13,6 +13,7 @@ from gamesim.games.structured import StructuredGame, tabulate
 from gamesim.games.symmetric import SymmetricGame
 from gamesim.games.transitions import Sparse
 from gamesim.games.variational import VariationalInequality, VariationalProblem
+from gamesim.games.worlds import Particles, Recording, SetWorld
 
 __all__ = [
     "ActionValues",
@@ -27,9 +28,12 @@ __all__ = [
     "Moment",
     "NormalFormGame",
     "OccupancyGame",
+    "Particles",
     "Policy",
     "PolymatrixGame",
+    "Recording",
     "RegularizedGame",
+    "SetWorld",
     "Simulator",
     "Sparse",
     "StochasticGame",
