@@ -59,9 +59,11 @@ class HasPolicy(Protocol):
 class Solver(Protocol):
     """Hyper-parameters and two functions.
 
-    Optional: `requires`, the family it needs; `measures`, what metrics take; `cautions(game)`, sentences on what no
-    theorem covers; `leap(t, until, game, state, generator)`, several steps at once as (state, iteration reached), or
-    None where only steps will do. A state may have `metrics`, of its own history, to be traced beside the policy's.
+    Optional: `requires`, the family it needs; `measures`, what metrics take, or a function of the game that says it;
+    `cautions(game)`, sentences on what no theorem covers; `limits(game)`, for metrics of its state the largest value
+    that makes sense, with advice; `leap(t, until, game, state, generator)`, several steps at once as (state, iteration
+    reached), or None where only steps will do. A state may have `metrics`, of its own history, to be traced beside the
+    policy's.
     """
 
     def init(self, game: Any) -> HasPolicy: ...
@@ -269,7 +271,7 @@ def _advance(solver: Any, run: Run, until: int, every: Every, stream: Stream) ->
 
 
 def _measure(run: Run, observers: Sequence[Observer]) -> None:
-    measured = measure(run.game, run.policy, **getattr(run.solver, "measures", {}))
+    measured = measure(run.game, run.policy, **_measures(run.solver, run.game))
     if isinstance(run.game, Game) and "exploitability" not in measured:
         raise InvalidInput(f"{type(run.game).__name__}.metrics: 'exploitability' is missing")
     shape = next(iter(measured.values())).shape
@@ -292,13 +294,32 @@ def _judge(run: Run) -> None:
     if run.target not in newest:  # a game of three methods knows no entropy, another family no exploitability
         run.target = "exploitability" if "exploitability" in newest else next(iter(newest))
     finite = all(bool(v.isfinite().all()) for v in newest.values())
-    if not finite or not all(bool(p.isfinite().all()) for p in run.policy):
+    if not finite or not all(bool(p.isfinite().all()) for p in run.policy) or _beyond(run, newest):
         run.status = Status.DIVERGED
     elif run.tolerance is not None and rises(run.target):
         wanted = f"none: {type(run.game).__name__} is known by its {run.target} alone, of which nobody knows the most"
         raise refuse("tolerance", run.tolerance, wanted)
     elif run.tolerance is not None and float(newest[run.target].max()) <= run.tolerance:
         run.status = Status.CONVERGED
+
+
+def _beyond(run: Run, newest: dict[str, Tensor]) -> bool:
+    """Whether a metric of the solver's own is larger than one of a run that makes sense; says so, with its advice."""
+    limits = getattr(run.solver, "limits", lambda game: {})(run.game)
+    for name, (most, advice) in limits.items():
+        value = float(newest[name].abs().max())
+        if value > most:
+            words = f"{name}: {value:.3g} at iteration {run.iteration}, expected at most {most:.3g}; {advice}"
+            warnings.warn(words, Caution, stacklevel=4)
+            return True
+    return False
+
+
+def _measures(solver: Any, game: Any) -> dict[str, Any]:
+    """What a solver's parameters are to the metrics of a game."""
+    found = getattr(solver, "measures", {})
+    said: dict[str, Any] = found(game) if callable(found) else found
+    return said
 
 
 def _tell(run: Run, answers: Sequence[Status | None]) -> None:
@@ -308,7 +329,8 @@ def _tell(run: Run, answers: Sequence[Status | None]) -> None:
 
 
 def _target(solver: Any) -> str:
-    temperature = getattr(solver, "measures", {}).get("temperature", 0.0)
+    measures = getattr(solver, "measures", {})
+    temperature = 0.0 if callable(measures) else measures.get("temperature", 0.0)
     regularized = isinstance(temperature, Tensor) or temperature > 0
     return "regularized_exploitability" if regularized else "exploitability"
 

@@ -14,7 +14,7 @@ Every = int | Literal["log"]
 
 def rises(metric: str) -> bool:
     """Whether more of it is better, as of what play pays; everything else that is measured is a distance or a loss."""
-    return metric.partition("_")[0] == "return"
+    return metric.partition("_")[0] in ("return", "score")
 
 
 def next_due(iteration: int, every: Every) -> int:

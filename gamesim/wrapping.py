@@ -15,5 +15,9 @@ class Around:
         return getattr(self.solver, "requires", Game)
 
     @property
-    def measures(self) -> dict[str, Any]:
-        return dict(getattr(self.solver, "measures", {}))
+    def measures(self) -> Any:
+        return getattr(self.solver, "measures", {})
+
+    @property
+    def limits(self) -> Any:
+        return getattr(self.solver, "limits", lambda game: {})

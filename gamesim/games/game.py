@@ -122,7 +122,10 @@ def measure(game: Any, policy: Policy, **parameters: Any) -> dict[str, Tensor]:
     if isinstance(game, RegularizedGame):
         found = game.metrics(policy, **parameters)
     elif not isinstance(game, Game):
-        found = game.metrics(policy)  # a family that measures something else, as the residual of an inequality
+        # a family that measures something else, as the residual of an inequality, and says what it takes for that
+        found = game.metrics(
+            policy, **{name: x for name, x in parameters.items() if name in getattr(game, "takes", ())}
+        )
     else:
         found = {"exploitability": game.exploitability(policy)}
     for name, value in found.items():

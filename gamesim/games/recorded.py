@@ -1,0 +1,302 @@
+"""What was recorded of a world, as a problem: learn from it alone, and be measured in the world it came from.
+
+    D = {(S_k, A_k, r_k, S'_k)},    S a set of tokens,    r the team's reward, mean over its agents,
+
+so that values are bounded alike however many agents there are. Minibatches are drawn with replacement, stratified by
+the worlds of the data (one for each number of agents): every seed then has the same numbers of sets of each size, and
+all seeds share one layout. Measured is play in the world: each agent's likeliest action, episodes with common luck.
+
+    score = 100 (return - return of random play) / (return of the expert - return of random play)
+
+Li et al., "Relational reasoning via set transformers", NeurIPS 2022, arXiv 2209.09845, section 2 for the setting; Fu et
+al., "D4RL", arXiv 2004.07219, for the score.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from gamesim.attention import Layout
+from gamesim.data.sets import SetData
+from gamesim.errors import refuse
+from gamesim.games.game import Policy
+from gamesim.games.worlds import EVALUATION, SetWorld
+from gamesim.networks.adam import Weights
+from gamesim.networks.heads import Head, head_of
+from gamesim.networks.stateless import Stateless
+from gamesim.randomness import Stream
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+"""Minibatches take turns in rounding their shares of each world by multiples of this, spread evenly in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Where the rows of a minibatch belong."""
+
+    layout: Layout
+    """Rows of tokens into sets."""
+    acting: Tensor
+    """The rows that are agents that act, int64 [agent]."""
+    teams: Layout
+    """Agents into sets."""
+
+    def times(self, count: int) -> "Sets":
+        """The same sets so many times over, one after the other."""
+        copies = torch.arange(count, device=self.acting.device)[:, None]
+        acting = (self.acting + copies * self.layout.rows).flatten()
+        return Sets(self.layout.times(count), acting, self.teams.times(count))
+
+    def team_mean(self, x: Tensor) -> Tensor:
+        """What each agent has, [..., agent], as means over teams, [..., b]."""
+        return self.teams.mean(x[..., None])[..., 0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A minibatch; b sets, `row` tokens of all of them, `agent` agents of all of them."""
+
+    sets: Sets
+    tokens: Tensor
+    """S, [..., row, d]."""
+    actions: Tensor
+    """A as numbers, one-hot or forces: [..., agent, size]."""
+    rewards: Tensor
+    """r, mean over the team, over `reward_scale`: [..., b]."""
+    after: Tensor
+    """S', [..., row, d]."""
+    terminated: Tensor
+    """1 where S' is an end, of which nothing follows; 0 elsewhere, where time was up too: [..., b]."""
+    starts: Tensor
+    """States that episodes began in, of the same sizes: [..., row, d]."""
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A policy network, and what its outputs mean."""
+
+    network: Stateless
+    head: Head
+
+    def __call__(self, weights: Weights, tokens: Tensor, sets: Sets) -> Tensor:
+        """Outputs for each agent that acts, [..., agent, outputs]."""
+        return self.network(weights, tokens, sets.layout, sets.acting)
+
+
+class Recorded:
+    """Data, the worlds to measure in, and how much the future counts."""
+
+    takes = ("actor",)
+    """What `metrics` takes of a solver's `measures`."""
+    keeps_best = True
+    """The best policy measured is kept on disk: later ones may be worse, and nobody knows beforehand."""
+
+    def __init__(
+        self,
+        data: SetData,
+        worlds: Sequence[SetWorld],
+        *,
+        discount: float = 0.95,
+        evaluation_episodes: int = 64,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> None:
+        self.data, self.worlds = data, tuple(worlds)
+        self.discount, self.evaluation_episodes = discount, evaluation_episodes
+        self.dtype, self.device = dtype, device
+
+    # --- what networks see --------------------------------------------------------------------------------------------
+
+    @property
+    def like(self) -> dict[str, Any]:
+        return {"dtype": self.dtype, "device": self.device}
+
+    @cached_property
+    def head(self) -> Head:
+        discrete, count = self.data.header["actions"]
+        return head_of(discrete == "discrete", int(count))
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of a token: its features and its kind."""
+        return self.data.tokens.shape[-1] + len(self.data.header["kinds_of_entity"])
+
+    @cached_property
+    def most(self) -> int:
+        """Tokens of the largest set, in the data or in the worlds to measure in."""
+        return max(int(self.data.offsets.diff().max()), *(w.entities for w in self.worlds))
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """The root mean square of each feature over the data: networks see features over it, [d]."""
+        size = self.data.tokens.double().square().mean(0).sqrt()
+        return torch.where(size > 0, size, 1.0).to(**self.like)
+
+    @cached_property
+    def reward_scale(self) -> float:
+        """The standard deviation of the team's reward over the data; 1 where it never changes."""
+        spread = float(self._team_rewards.std(correction=0))
+        return spread if spread > 0 else 1.0
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """Between which every value lies: the least and the largest reward seen, for ever; in units of reward_scale."""
+        low, high = float(self._team_rewards.min()), float(self._team_rewards.max())
+        horizon = 1 / (1 - self.discount) if self.discount < 1 else max(w.steps for w in self.worlds)
+        return min(low, 0.0) * horizon / self.reward_scale, max(high, 0.0) * horizon / self.reward_scale
+
+    def seen(self, tokens: Tensor, types: Tensor) -> Tensor:
+        """Tokens [..., e, features] of entities of these kinds [e] as networks see them."""
+        kinds = one_hot(types.long(), len(self.data.header["kinds_of_entity"])).to(**self.like)
+        found = tokens.to(**self.like) / self.scale
+        return torch.cat([found, kinds.expand(*found.shape[:-1], kinds.shape[-1])], -1)
+
+    # --- minibatches --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _teams(self) -> Layout:
+        return Layout.of(self.data.agents)
+
+    @cached_property
+    def _team_rewards(self) -> Tensor:
+        return self._teams.mean(self.data.rewards.double()[:, None])[:, 0]
+
+    @cached_property
+    def _groups(self) -> list["Group"]:
+        """The transitions of each world."""
+        data = self.data
+        world = data.world.long()[data.episode]
+        first = data.time == 0
+        found = []
+        for w in world.unique().tolist():
+            chosen = (world == w).nonzero()[:, 0]
+            begun = chosen[first[chosen]]
+            one = int(data.before[chosen[0]])
+            size = int(data.offsets[one + 1] - data.offsets[one])
+            types = data.types[data.offsets[one] : data.offsets[one] + size]
+            found.append(Group(chosen, begun, size, int(data.agents[chosen[0]]), types.to(self.device)))
+        return found
+
+    def batch(self, size: int, generator: Stream, front: tuple[int, ...] | None = None) -> Batch:
+        """A minibatch of so many transitions for each element of `front`, which begins with the number of seeds."""
+        if front is None:
+            front = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
+        u, v = (generator.uniform((*front, size)) for _ in range(2))
+        parts, done = list[tuple[Any, ...]](), 0
+        total, phase = len(self.data.before), (generator.iteration * GOLDEN) % 1
+        seen, counts = 0, []
+        for group in self._groups:
+            seen += len(group.transitions)
+            upto = size if seen == total else min(size, math.floor(size * seen / total + phase))
+            count, here = upto - done, slice(done, upto)
+            if count:
+                parts.append(self._part(group, u[..., here], v[..., here]))
+                counts.append((count, group))
+            done = upto
+        tokens, actions, rewards, after, terminated, starts = (
+            torch.cat(x, -2 if i in (0, 1, 3, 5) else -1) for i, x in enumerate(zip(*parts, strict=True))
+        )
+        return Batch(self.sets(counts), tokens, actions, rewards, after, terminated, starts)
+
+    def sets(self, counts: Sequence[tuple[int, "Group"]]) -> Sets:
+        """The layout of so many sets of each group."""
+        sizes = [(n, g.size, g.acting) for n, g in counts]
+        if len(sizes) == 1:
+            n, size, acting = sizes[0]
+            layout, teams = (Layout.repeated(x, n, self.device) for x in (size, acting))
+        else:
+            layout, teams = (Layout.of([s[k] for s in sizes for _ in range(s[0])], self.device) for k in (1, 2))
+        rows = teams.places + layout.offsets[:-1][teams.owners]
+        return Sets(layout, rows, teams)
+
+    def _part(self, group: "Group", u: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        """A minibatch of one world: everything in it has one size."""
+        data = self.data
+        k = group.transitions[(u * len(group.transitions)).long()]
+        k0 = group.begun[(v * len(group.begun)).long()]
+        lines = torch.arange(group.size)
+        agents = self._teams.offsets[k][..., None] + torch.arange(group.acting)
+
+        def rows(states: Tensor) -> Tensor:
+            found = data.tokens[data.offsets[states][..., None] + lines]
+            return self.seen(found, group.types).flatten(-3, -2)
+
+        actions = data.actions[agents.flatten(-2)]
+        if not actions.is_floating_point():
+            actions = one_hot(actions.long(), self.head.size)
+        rewards = data.rewards[agents].to(**self.like).mean(-1) / self.reward_scale
+        return (
+            rows(data.before[k]), actions.to(**self.like), rewards, rows(data.after[k]),
+            data.terminated[k].to(**self.like), rows(data.before[k0]),
+        )  # fmt: skip
+
+    # --- measures -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> Policy:
+        """Everyone moves at random: one law over the moves, [a]; networks begin elsewhere."""
+        return self.worlds[0].start()
+
+    def metrics(self, policy: Policy, actor: Actor | None = None) -> dict[str, Tensor]:
+        """The mean return over agents of an episode, and its score; of each world where there are several."""
+        returns = {w.acting: self._return(w, policy, actor) for w in self.worlds}
+        scores = [self._score(i, x) for i, x in enumerate(returns.values())]
+        found = {"score": torch.stack(scores).mean(0)} if all(s is not None for s in scores) else {}
+        found = {"return": torch.stack(list(returns.values())).mean(0)} | found
+        if len(returns) > 1:
+            found |= {f"return_{n}": x for n, x in returns.items()}
+        return found
+
+    def _score(self, world: int, returned: Tensor) -> Any:
+        between = self.data.header.get("references", {}).get(str(world))
+        if not between or between["expert"] == between["random"]:
+            return None
+        return 100 * (returned - between["random"]) / (between["expert"] - between["random"])
+
+    def _return(self, world: SetWorld, policy: Policy, actor: Actor | None) -> Tensor:
+        if actor is None:
+            return world.returns_of_law(policy[0], self.evaluation_episodes)
+        front = policy[0].shape[: policy[0].dim() - len(actor.network.shapes[0])]
+        return self.returned(world, policy, actor, tuple(front))
+
+    @torch.no_grad()
+    def returned(self, world: SetWorld, weights: Weights, actor: Actor, front: tuple[int, ...]) -> Tensor:
+        """The mean return of `evaluation_episodes` episodes of each of a batch of policies, [*front]."""
+        from gamesim.states import expanded
+
+        many = self.evaluation_episodes
+        state = expanded(world.begin((many,), Stream(0, EVALUATION)), front)
+        layout, teams = (Layout.repeated(n, many, self.device) for n in (world.entities, world.acting))
+        sets = Sets(layout, teams.places + layout.offsets[:-1][teams.owners], teams)
+        types, total = world.types.to(self.device), torch.zeros(front)
+        for _ in range(world.steps):
+            tokens = self.seen(world.tokens(state), types).flatten(-3, -2)
+            out = actor(weights, tokens, sets)
+            chosen = actor.head.played(actor.head.mode(out))
+            shape = (*front, many, world.acting)
+            actions = chosen.reshape(*shape, *chosen.shape[len(front) + 1 :])
+            state, rewards = world.step(state, actions)
+            total = total + rewards.mean(-1).mean(-1).to(total)
+        return total
+
+    def require_worlds(self) -> None:
+        """Refuse worlds that are not those of the data."""
+        if not self.worlds:
+            raise refuse("worlds", "none", "at least one world to measure in")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The transitions of one world of the data."""
+
+    transitions: Tensor
+    begun: Tensor
+    """Those that begin an episode."""
+    size: int
+    acting: int
+    types: Tensor

@@ -1,0 +1,120 @@
+"""What offline algorithms share: values of a set's joint action, policies of a set, targets that follow slowly.
+
+    f(S, A)      an invariant network on the tokens, each acting one with its action beside it
+    pi(A | S)    an equivariant network: one law for each agent, who act independently given the set
+
+Weights have the leading dimensions of the run; twins and ensembles are one more of them, before the network's own.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamesim.games.recorded import Actor, Batch, Recorded, Sets
+from gamesim.networks import Network
+from gamesim.networks.adam import Trained, Weights
+from gamesim.networks.stateless import Stateless
+from gamesim.randomness import Stream
+
+
+@dataclass(frozen=True)
+class Critic:
+    """f(S, A): [..., b] from tokens [..., row, d] and actions [..., agent, size]."""
+
+    network: Stateless
+
+    def __call__(self, weights: Weights, tokens: Tensor, actions: Tensor, sets: Sets) -> Tensor:
+        return self.network(weights, joined(tokens, actions, sets), sets.layout, sets.acting)[..., 0]
+
+
+@dataclass(frozen=True)
+class Value:
+    """V(S): [..., b] from tokens [..., row, d]."""
+
+    network: Stateless
+
+    def __call__(self, weights: Weights, tokens: Tensor, sets: Sets) -> Tensor:
+        return self.network(weights, tokens, sets.layout, sets.acting)[..., 0]
+
+
+def joined(tokens: Tensor, actions: Tensor, sets: Sets) -> Tensor:
+    """Tokens with the action of each agent beside its own, and zeros beside what does not act."""
+    front = torch.broadcast_shapes(tokens.shape[:-2], actions.shape[:-2])
+    empty = actions.new_zeros(*front, tokens.shape[-2], actions.shape[-1])
+    beside = empty.index_copy(-2, sets.acting, actions.expand(*front, *actions.shape[-2:]))
+    return torch.cat([tokens.expand(*front, *tokens.shape[-2:]), beside], -1)
+
+
+def actor_of(task: Recorded, network: Network) -> Actor:
+    """A policy network for a task."""
+    return Actor(_made(network, task.inputs, task.head.outputs, False, task.most), task.head)
+
+
+def critic_of(task: Recorded, network: Network) -> Critic:
+    """A network of f(S, A) for a task."""
+    return Critic(_made(network, task.inputs + task.head.size, 1, True, task.most))
+
+
+def value_of(task: Recorded, network: Network) -> Value:
+    """A network of V(S) for a task."""
+    return Value(_made(network, task.inputs, 1, True, task.most))
+
+
+@lru_cache(64)
+def _made(network: Network, inputs: int, outputs: int, pooled: bool, most: int) -> Stateless:
+    """A network of weights that are given with each call, so that one is enough for all steps of a run."""
+    return Stateless(network.module(inputs, outputs, pooled=pooled, most=most))
+
+
+def blank(network: Stateless, task: Recorded, *front: int) -> Trained:
+    """Networks of zeros: they are drawn in the first step, which knows the seeds."""
+    return Trained.fresh(tuple(torch.zeros(*front, *shape, **task.like) for shape in network.shapes))
+
+
+def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: Stream, *more: int) -> Trained:
+    """Networks drawn from the randomness of each seed, one for each hyper-parameter alike; `more` are drawn apart."""
+    seeds = 0 if isinstance(generator.seeds, int) else 1
+    alike = (*front[:seeds], *[1] * (len(front) - seeds), *more)
+    x = like.parameters[0]
+    weights = network.draw(alike, generator, x.dtype, x.device)
+    return Trained.fresh(tuple(w.expand(y.shape).contiguous() for w, y in zip(weights, like.parameters, strict=True)))
+
+
+def front_of(weights: Weights, network: Stateless) -> tuple[int, ...]:
+    """The leading dimensions of a batch of networks."""
+    return tuple(weights[0].shape[: weights[0].dim() - len(network.shapes[0])])
+
+
+def minibatch(task: Recorded, size: int, generator: Stream, front: tuple[int, ...]) -> Batch:
+    """A minibatch of each seed; hyper-parameters share it, [seed, 1, ..., row, d]."""
+    seeds = 0 if isinstance(generator.seeds, int) else 1
+    return task.batch(size, generator, (*front[:seeds], *[1] * (len(front) - seeds)))
+
+
+def followed(target: Weights, weights: Weights, rate: Any) -> Weights:
+    """Targets moved towards the weights by so much (Polyak averaging)."""
+    return tuple(torch.lerp(x, y, rate) for x, y in zip(target, weights, strict=True))
+
+
+def bounded(trained: Trained, network: Stateless, radius: float) -> Trained:
+    """Networks whose matrices are projected on the ball ||W||_F <= radius."""
+    found = []
+    for x, shape in zip(trained.parameters, network.shapes, strict=True):
+        if len(shape) == 2:
+            norm = x.square().sum((-2, -1), keepdim=True).sqrt()
+            x = x * (radius / norm.clamp(min=radius))
+        found.append(x)
+    return Trained(tuple(found), trained.mean, trained.square)
+
+
+def one_of(weights: Weights, network: Stateless, which: int) -> Weights:
+    """The weights of one of twins, or of an ensemble: without the dimension before the network's own."""
+    return tuple(x.select(x.dim() - 1 - len(shape), which) for x, shape in zip(weights, network.shapes, strict=True))
+
+
+def twins(x: Tensor) -> Tensor:
+    """What all of twins, or of an ensemble, are shown: [..., 1, row, d]."""
+    return x.unsqueeze(-3)
