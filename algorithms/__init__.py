@@ -60,6 +60,15 @@ TABLE = {
     "ucb": ("gamesim.algorithms.ucb:UCB", "UCB1 (bandits)"),
     "exp3": ("gamesim.algorithms.exp3:EXP3", "exponential weights with exploration (bandits)"),
     "thompson": ("gamesim.algorithms.thompson:Thompson", "arms by means drawn from Beta beliefs (bandits)"),
+    "bc": ("gamesim.algorithms.behaviour_cloning:BehaviourCloning", "do what the data do (recorded play)"),
+    "atac": (
+        "gamesim.algorithms.atac:ATAC",
+        "an actor against critics as pessimistic as the data allow, model-free (recorded play)",
+    ),
+    "model-based-pessimism": (
+        "gamesim.algorithms.model_based_pessimism:ModelBasedPessimism",
+        "the best policy in the worst world that the data allow (recorded play)",
+    ),
     "fixed-policy": ("gamesim.algorithms.fixed_policy:FixedPolicy", "never learns: all arms alike, or one (bandits)"),
     "sparse-bandit": ("gamesim.algorithms.sparse_bandit:SparseBandit", "finds the few lags at which choices pay"),
 }

@@ -5,7 +5,8 @@
 
 (Li et al., arXiv 2209.09845, algorithm 1; Xie et al., "Bellman-consistent pessimism for offline reinforcement
 learning", NeurIPS 2021), here in the form of a Lagrangian with networks, ATAC0 (Cheng et al., "Adversarially trained
-actor critic for offline reinforcement learning", ICML 2022). On a minibatch, with a' ~ pi(S'), a_0 ~ pi(S_0), a ~ pi(S):
+actor critic for offline reinforcement learning", ICML 2022). On a minibatch, with a' ~ pi(S'), a_0 ~ pi(S_0) and
+a ~ pi(S):
 
     y      = clip(r + discount (1 - end) min_j fbar_j(S', a'), V_min, V_max)
     E_j    = 1/2 mean (f_j(S, A) - y)^2 + 1/2 mean (f_j(S, A) - r - discount (1 - end) f_j(S', a'))^2

@@ -170,6 +170,14 @@ TABLE = {
         "gamesim.envs.stochastic.repeated:Repeated",
         "any normal-form game again and again, with memory",
     ),
+    "sets/spread": (
+        "gamesim.envs.sets.spread:Spread",
+        "cooperative navigation: cover every landmark, do not collide; variant=mpe2, vmas, omar, ...",
+    ),
+    "sets/offline": (
+        "gamesim.envs.sets.recorded:RecordedPlay",
+        "recorded play of a world of sets, to learn from without playing: -g data=FILE",
+    ),
     "simulator/gymnasium": (
         "gamesim.envs.wrappers.simulators:GymnasiumSimulator",
         "a registered environment of gymnasium with discrete spaces: -g environment=ID",

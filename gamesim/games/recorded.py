@@ -13,10 +13,11 @@ al., "D4RL", arXiv 2004.07219, for the score.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,13 +25,13 @@ from torch.nn.functional import one_hot
 
 from gamesim.attention import Layout
 from gamesim.data.sets import SetData
-from gamesim.errors import refuse
 from gamesim.games.game import Policy
 from gamesim.games.worlds import EVALUATION, SetWorld
 from gamesim.networks.adam import Weights
 from gamesim.networks.heads import Head, head_of
 from gamesim.networks.stateless import Stateless
 from gamesim.randomness import Stream
+from gamesim.states import expanded
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Minibatches take turns in rounding their shares of each world by multiples of this, spread evenly in [0, 1]."""
@@ -63,6 +64,8 @@ class Batch:
     """A minibatch; b sets, `row` tokens of all of them, `agent` agents of all of them."""
 
     sets: Sets
+    chosen: Tensor
+    """Which transitions of the data these are, int64 [..., b]."""
     tokens: Tensor
     """S, [..., row, d]."""
     actions: Tensor
@@ -89,71 +92,82 @@ class Actor:
         return self.network(weights, tokens, sets.layout, sets.acting)
 
 
-class Recorded:
+class Recorded(ABC):
     """Data, the worlds to measure in, and how much the future counts."""
 
-    takes = ("actor",)
+    takes: ClassVar[tuple[str, ...]] = ("actor",)
     """What `metrics` takes of a solver's `measures`."""
-    keeps_best = True
+    keeps_best: ClassVar[bool] = True
     """The best policy measured is kept on disk: later ones may be worse, and nobody knows beforehand."""
+    discount: float
+    """Weight of the next step."""
+    evaluation_episodes: int
+    """Episodes behind a measure."""
 
-    def __init__(
-        self,
-        data: SetData,
-        worlds: Sequence[SetWorld],
-        *,
-        discount: float = 0.95,
-        evaluation_episodes: int = 64,
-        dtype: torch.dtype = torch.float32,
-        device: str = "cpu",
-    ) -> None:
-        self.data, self.worlds = data, tuple(worlds)
-        self.discount, self.evaluation_episodes = discount, evaluation_episodes
-        self.dtype, self.device = dtype, device
+    @property
+    @abstractmethod
+    def play(self) -> SetData:
+        """What was recorded."""
+
+    @property
+    @abstractmethod
+    def worlds(self) -> tuple[SetWorld, ...]:
+        """Where policies are measured."""
+
+    @property
+    @abstractmethod
+    def like(self) -> dict[str, Any]:
+        """dtype and device of networks."""
 
     # --- what networks see --------------------------------------------------------------------------------------------
 
-    @property
-    def like(self) -> dict[str, Any]:
-        return {"dtype": self.dtype, "device": self.device}
-
     @cached_property
     def head(self) -> Head:
-        discrete, count = self.data.header["actions"]
+        discrete, count = self.play.header["actions"]
         return head_of(discrete == "discrete", int(count))
 
     @property
     def inputs(self) -> int:
         """Numbers of a token: its features and its kind."""
-        return self.data.tokens.shape[-1] + len(self.data.header["kinds_of_entity"])
+        return self.play.tokens.shape[-1] + len(self.play.header["kinds_of_entity"])
 
     @cached_property
     def most(self) -> int:
         """Tokens of the largest set, in the data or in the worlds to measure in."""
-        return max(int(self.data.offsets.diff().max()), *(w.entities for w in self.worlds))
+        return max(int(self.play.offsets.diff().max()), *(w.entities for w in self.worlds))
 
     @cached_property
     def scale(self) -> Tensor:
         """The root mean square of each feature over the data: networks see features over it, [d]."""
-        size = self.data.tokens.double().square().mean(0).sqrt()
+        size = self.play.tokens.double().square().mean(0).sqrt()
         return torch.where(size > 0, size, 1.0).to(**self.like)
+
+    @cached_property
+    def change_scale(self) -> Tensor:
+        """The root mean square of how much each feature of those who act changes in a step, over `scale`: [d]."""
+        data = self.play
+        agents = self._teams
+        rows = data.offsets[data.before][agents.owners] + agents.places
+        later = data.offsets[data.after][agents.owners] + agents.places
+        size = (data.tokens[later].double() - data.tokens[rows].double()).square().mean(0).sqrt().to(**self.like)
+        return torch.where(size > 0, size / self.scale, 1.0)
 
     @cached_property
     def reward_scale(self) -> float:
         """The standard deviation of the team's reward over the data; 1 where it never changes."""
-        spread = float(self._team_rewards.std(correction=0))
+        spread = float(self.play.team_rewards.std(correction=0))
         return spread if spread > 0 else 1.0
 
     @cached_property
     def bounds(self) -> tuple[float, float]:
         """Between which every value lies: the least and the largest reward seen, for ever; in units of reward_scale."""
-        low, high = float(self._team_rewards.min()), float(self._team_rewards.max())
+        low, high = float(self.play.team_rewards.min()), float(self.play.team_rewards.max())
         horizon = 1 / (1 - self.discount) if self.discount < 1 else max(w.steps for w in self.worlds)
         return min(low, 0.0) * horizon / self.reward_scale, max(high, 0.0) * horizon / self.reward_scale
 
     def seen(self, tokens: Tensor, types: Tensor) -> Tensor:
         """Tokens [..., e, features] of entities of these kinds [e] as networks see them."""
-        kinds = one_hot(types.long(), len(self.data.header["kinds_of_entity"])).to(**self.like)
+        kinds = one_hot(types.long(), len(self.play.header["kinds_of_entity"])).to(**self.like)
         found = tokens.to(**self.like) / self.scale
         return torch.cat([found, kinds.expand(*found.shape[:-1], kinds.shape[-1])], -1)
 
@@ -161,16 +175,12 @@ class Recorded:
 
     @cached_property
     def _teams(self) -> Layout:
-        return Layout.of(self.data.agents)
-
-    @cached_property
-    def _team_rewards(self) -> Tensor:
-        return self._teams.mean(self.data.rewards.double()[:, None])[:, 0]
+        return Layout.of(self.play.agents)
 
     @cached_property
     def _groups(self) -> list["Group"]:
         """The transitions of each world."""
-        data = self.data
+        data = self.play
         world = data.world.long()[data.episode]
         first = data.time == 0
         found = []
@@ -180,7 +190,7 @@ class Recorded:
             one = int(data.before[chosen[0]])
             size = int(data.offsets[one + 1] - data.offsets[one])
             types = data.types[data.offsets[one] : data.offsets[one] + size]
-            found.append(Group(chosen, begun, size, int(data.agents[chosen[0]]), types.to(self.device)))
+            found.append(Group(chosen, begun, size, int(data.agents[chosen[0]]), types.to(self.like["device"])))
         return found
 
     def batch(self, size: int, generator: Stream, front: tuple[int, ...] | None = None) -> Batch:
@@ -189,7 +199,7 @@ class Recorded:
             front = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
         u, v = (generator.uniform((*front, size)) for _ in range(2))
         parts, done = list[tuple[Any, ...]](), 0
-        total, phase = len(self.data.before), (generator.iteration * GOLDEN) % 1
+        total, phase = len(self.play.before), (generator.iteration * GOLDEN) % 1
         seen, counts = 0, []
         for group in self._groups:
             seen += len(group.transitions)
@@ -199,25 +209,23 @@ class Recorded:
                 parts.append(self._part(group, u[..., here], v[..., here]))
                 counts.append((count, group))
             done = upto
-        tokens, actions, rewards, after, terminated, starts = (
-            torch.cat(x, -2 if i in (0, 1, 3, 5) else -1) for i, x in enumerate(zip(*parts, strict=True))
-        )
-        return Batch(self.sets(counts), tokens, actions, rewards, after, terminated, starts)
+        joined = (torch.cat(x, -2 if i in (1, 2, 4, 6) else -1) for i, x in enumerate(zip(*parts, strict=True)))
+        return Batch(self.sets(counts), *joined)
 
     def sets(self, counts: Sequence[tuple[int, "Group"]]) -> Sets:
         """The layout of so many sets of each group."""
         sizes = [(n, g.size, g.acting) for n, g in counts]
         if len(sizes) == 1:
             n, size, acting = sizes[0]
-            layout, teams = (Layout.repeated(x, n, self.device) for x in (size, acting))
+            layout, teams = (Layout.repeated(x, n, self.like["device"]) for x in (size, acting))
         else:
-            layout, teams = (Layout.of([s[k] for s in sizes for _ in range(s[0])], self.device) for k in (1, 2))
+            layout, teams = (Layout.of([s[k] for s in sizes for _ in range(s[0])], self.like["device"]) for k in (1, 2))
         rows = teams.places + layout.offsets[:-1][teams.owners]
         return Sets(layout, rows, teams)
 
     def _part(self, group: "Group", u: Tensor, v: Tensor) -> tuple[Tensor, ...]:
         """A minibatch of one world: everything in it has one size."""
-        data = self.data
+        data = self.play
         k = group.transitions[(u * len(group.transitions)).long()]
         k0 = group.begun[(v * len(group.begun)).long()]
         lines = torch.arange(group.size)
@@ -232,7 +240,7 @@ class Recorded:
             actions = one_hot(actions.long(), self.head.size)
         rewards = data.rewards[agents].to(**self.like).mean(-1) / self.reward_scale
         return (
-            rows(data.before[k]), actions.to(**self.like), rewards, rows(data.after[k]),
+            k, rows(data.before[k]), actions.to(**self.like), rewards, rows(data.after[k]),
             data.terminated[k].to(**self.like), rows(data.before[k0]),
         )  # fmt: skip
 
@@ -253,7 +261,7 @@ class Recorded:
         return found
 
     def _score(self, world: int, returned: Tensor) -> Any:
-        between = self.data.header.get("references", {}).get(str(world))
+        between = self.play.header.get("references", {}).get(str(world))
         if not between or between["expert"] == between["random"]:
             return None
         return 100 * (returned - between["random"]) / (between["expert"] - between["random"])
@@ -267,13 +275,11 @@ class Recorded:
     @torch.no_grad()
     def returned(self, world: SetWorld, weights: Weights, actor: Actor, front: tuple[int, ...]) -> Tensor:
         """The mean return of `evaluation_episodes` episodes of each of a batch of policies, [*front]."""
-        from gamesim.states import expanded
-
         many = self.evaluation_episodes
         state = expanded(world.begin((many,), Stream(0, EVALUATION)), front)
-        layout, teams = (Layout.repeated(n, many, self.device) for n in (world.entities, world.acting))
+        layout, teams = (Layout.repeated(n, many, self.like["device"]) for n in (world.entities, world.acting))
         sets = Sets(layout, teams.places + layout.offsets[:-1][teams.owners], teams)
-        types, total = world.types.to(self.device), torch.zeros(front)
+        types, total = world.types.to(self.like["device"]), torch.zeros(front)
         for _ in range(world.steps):
             tokens = self.seen(world.tokens(state), types).flatten(-3, -2)
             out = actor(weights, tokens, sets)
@@ -283,11 +289,6 @@ class Recorded:
             state, rewards = world.step(state, actions)
             total = total + rewards.mean(-1).mean(-1).to(total)
         return total
-
-    def require_worlds(self) -> None:
-        """Refuse worlds that are not those of the data."""
-        if not self.worlds:
-            raise refuse("worlds", "none", "at least one world to measure in")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Weights have the leading dimensions of the run; twins and ensembles are one more
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import e, factorial
 from typing import Any
 
 import torch
@@ -17,7 +18,10 @@ from gamesim.games.recorded import Actor, Batch, Recorded, Sets
 from gamesim.networks import Network
 from gamesim.networks.adam import Trained, Weights
 from gamesim.networks.stateless import Stateless
-from gamesim.randomness import Stream
+from gamesim.randomness import Stream, philox
+
+BELOW = tuple(sum(1 / factorial(j) for j in range(k + 1)) / e for k in range(9))
+"""The chance that a Poisson(1) variable is at most k."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +122,24 @@ def one_of(weights: Weights, network: Stateless, which: int) -> Weights:
 def twins(x: Tensor) -> Tensor:
     """What all of twins, or of an ensemble, are shown: [..., 1, row, d]."""
     return x.unsqueeze(-3)
+
+
+def model_of(task: Recorded, network: Network) -> Stateless:
+    """A network of how the features of those who act change, [..., agent, d], from tokens and actions."""
+    return _made(network, task.inputs + task.head.size, len(task.scale), False, task.most)
+
+
+def resampled(chosen: Tensor, members: int, generator: Stream) -> Tensor:
+    """How often a transition is in the bootstrap sample of each member, [..., member, b]: Poisson(1); the first has all.
+
+    It is a function of the seed, the member and the number of the transition: nothing has to be kept.
+    """
+    counts = [torch.ones_like(chosen)]
+    key = generator.keys.to(chosen.device)
+    key = key.reshape(len(key), *[1] * (chosen.dim() - 1 if not isinstance(generator.seeds, int) else chosen.dim()), 2)
+    for member in range(1, members):
+        named = (chosen, torch.full_like(chosen, member), torch.full_like(chosen, 2**32 - 7), torch.zeros_like(chosen))
+        found = philox(named, (key[..., 0], key[..., 1]))[0].reshape(chosen.shape)
+        u = (found.double() + 0.5) / 2**32
+        counts.append(torch.bucketize(u, torch.tensor(BELOW, dtype=torch.float64, device=u.device)))
+    return torch.stack(counts, -2)
