@@ -10,8 +10,8 @@ a ~ pi(S):
 
     y      = clip(r + discount (1 - end) min_j fbar_j(S', a'), V_min, V_max)
     E_j    = 1/2 mean (f_j(S, A) - y)^2 + 1/2 mean (f_j(S, A) - r - discount (1 - end) f_j(S', a'))^2
-    critic   mean f_j(S_0, a_0) + beta E_j           down, over max(beta, 1);    ||W||_F <= radius for each matrix
-    actor    mean f_1(S, a) + alpha H(pi)            up
+    critic   (mean f_j(S_0, a_0) + beta E_j) / max(beta, 1)                      down;    ||W||_F <= radius
+    actor    mean f_1(S, a) + alpha H(pi)                                        up
     fbar   <- (1 - rate) fbar + rate f
 
 The second square has a gradient through both of its values: without the first it would be biased by the randomness of
@@ -39,6 +39,7 @@ from gamesim.offline.critics import (
     followed,
     front_of,
     minibatch,
+    number_of,
     one_of,
     twins,
 )
@@ -55,10 +56,8 @@ class Adversaries:
     critic: Trained
     """[..., 2, ...]: twins."""
     target: Weights
-    log_alpha: Tensor
-    """Logarithm of the weight of entropy, [...]."""
     value: Tensor
-    """mean f_1(S_0, pi), in units of reward, [...]."""
+    """mean f_1(S_0, pi), or of f_1(S, pi) - f_1(S, A) where pessimism is relative; in units of reward, [...]."""
     residual: Tensor
     """The root of mean (f_1 - y)^2, in units of reward, [...]."""
 
@@ -77,7 +76,7 @@ class ATAC:
 
     network: Network = SetTransformer()
     """Of the policy and of the critics: set-transformer, deep-sets, gcn or mlp."""
-    beta: Positive = 3.0
+    beta: Positive = 16.0
     """Weight of consistency with the data: small ones are pessimistic."""
     pessimism: Literal["initial", "relative"] = "initial"
     """Of which value: that of the first states, as in the theory, or that of the policy over the data's."""
@@ -86,15 +85,15 @@ class ATAC:
     step_size: StepSize = Constant(5e-4)
     """Of Adam, for the critics."""
     actor_step_size: StepSize = Constant(1e-4)
-    """Of Adam, for the policy: well below that of the critics, who have to keep up."""
-    warm_start: Natural = 500
+    """Of Adam, for the policy: below that of the critics, who have to keep up."""
+    warm_start: Natural = 1000
     """Steps in which the policy imitates the data and critics learn its value, before anyone is pessimistic."""
-    rate: Probability = 0.005
+    rate: Probability = 0.01
     """How far targets follow in a step."""
     radius: Positive = 100.0
     """The largest Frobenius norm of a matrix of a critic."""
-    alpha: NonNegative | None = None
-    """Weight of the policy's entropy, in units of the reward's standard deviation; none: tuned as it learns."""
+    alpha: NonNegative = 0.02
+    """Weight of the policy's entropy, in units of the reward's standard deviation."""
 
     requires: ClassVar[type] = Recorded
 
@@ -109,28 +108,23 @@ class ATAC:
         return {"actor": self.actor(game)}
 
     def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        most = 10 * game.reward_scale * max(map(abs, game.bounds))
+        most = 3 * game.reward_scale * max(map(abs, game.bounds))
         return {"value": (most, "the critics run away: lower step_size or radius, or raise beta or batch_size")}
 
     def init(self, game: Recorded) -> Adversaries:
         actor, critic = self.actor(game), critic_of(game, self.network)
-        critics = blank(critic.network, game, 2)
-        nothing = torch.zeros((), **game.like)
-        start = nothing if self.alpha is None else nothing + float(self.alpha)
-        log_alpha = torch.log(start) if self.alpha is not None else nothing - 3.0
-        return Adversaries(blank(actor.network, game), critics, critics.parameters, log_alpha, nothing, nothing)
+        critics, nothing = blank(critic.network, game, 2), torch.zeros((), **game.like)
+        return Adversaries(blank(actor.network, game), critics, critics.parameters, nothing, nothing)
 
     def step(self, t: int, game: Recorded, state: Adversaries, generator: Stream) -> Adversaries:
         actor, critic = self.actor(game), critic_of(game, self.network)
         front = front_of(state.policy, actor.network)
         if t == 0:
-            critics = drawn(critic.network, state.critic, front, generator, 2)
-            state = replace(
-                state,
-                actor=drawn(actor.network, state.actor, front, generator),
-                critic=critics,
-                target=critics.parameters,
+            policy, critics = (
+                drawn(actor.network, state.actor, front, generator),
+                drawn(critic.network, state.critic, front, generator, 2),
             )
+            state = replace(state, actor=policy, critic=critics, target=critics.parameters)
         batch = minibatch(game, self.batch_size, generator, front)
         state = self._criticised(t, game, critic, actor, state, batch, generator)
         return self._acted(t, critic, actor, state, batch, generator)
@@ -139,69 +133,55 @@ class ATAC:
         self, t: int, game: Recorded, critic: Critic, actor: Actor, state: Adversaries, batch: Batch, generator: Stream
     ) -> Adversaries:
         """The critics' step: towards the data, and down."""
-        sets, three = batch.sets, batch.sets.times(3)
-        here, after, starts, done = (twins(x) for x in (batch.tokens, batch.after, batch.starts, batch.actions))
-        rewards, going_on = batch.rewards[..., None, :], (1 - batch.terminated)[..., None, :]
-        other = batch.starts if self.pessimism == "initial" else batch.tokens
-        out = actor(state.policy, torch.cat([batch.after, other], -2), sets.times(2))
-        following, argued = (twins(x) for x in actor.head.sample(out, generator)[0].chunk(2, -2))
-        low, high = game.bounds
-        f_bar = critic(state.target, after, following, sets).amin(-2, keepdim=True)
-        y = (rewards + game.discount * going_on * f_bar).clamp(low, high)
-        tokens = torch.cat(torch.broadcast_tensors(here, after, starts if self.pessimism == "initial" else here), -2)
-        front = torch.broadcast_shapes(done.shape[:-2], following.shape[:-2])
-        actions = torch.cat([x.expand(*front, *x.shape[-2:]) for x in (done, following, argued)], -2)
+        front, sets, discount = front_of(state.policy, actor.network), batch.sets, game.discount
+        relative = self.pessimism == "relative"
+        place = batch.tokens if relative else batch.starts  # where the critics are pessimistic
+        out = actor(state.policy, torch.cat([batch.after, place], -2), sets.times(2))
+        following, argued = actor.head.sample(out, generator)[0].chunk(2, -2)
+        r, going_on = batch.rewards[..., None, :], (1 - batch.terminated)[..., None, :]
+        f_bar = critic(state.target, twins(batch.after), twins(following), sets).amin(-2, keepdim=True)
+        y = (r + discount * going_on * f_bar).clamp(*game.bounds)
 
-        def terms(weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
-            f, f_after, f_argued = critic(weights, tokens, actions, three).chunk(3, -1)
-            error = (f - y).square().mean(-1)
-            residual = (f - rewards - game.discount * going_on * f_after).square().mean(-1)
-            argued_for = f_argued.mean(-1)
-            return (error + residual) / 2, argued_for if self.pessimism == "initial" else argued_for - f.mean(-1), error
-
-        said = list[tuple[Tensor, Tensor, Tensor]]()
+        three, beta = sets.times(3), torch.as_tensor(self.beta).to(y)
+        tokens = twins(torch.cat([batch.tokens, batch.after, place], -2))
+        actions = twins(torch.cat([batch.actions.expand_as(following), following, argued], -2))
+        said = list[tuple[Tensor, Tensor]]()
 
         def loss(weights: Weights) -> Tensor:
-            bellman, argued_for, _ = found = terms(weights)
-            said.append(found)
-            if t < self.warm_start:
-                return bellman
-            return (argued_for + self.beta * bellman) / max(self.beta, 1.0)
+            f, f_after, f_argued = critic(weights, tokens, actions, three).chunk(3, -1)
+            towards_target = (f - y).square().mean(-1)
+            residual = (f - r - discount * going_on * f_after).square().mean(-1)
+            consistency = (towards_target + residual) / 2
+            value = f_argued.mean(-1) - (f.mean(-1) if relative else 0.0)
+            said.append((value.detach(), towards_target.detach()))
+            return consistency if t < self.warm_start else (value + beta * consistency) / beta.clamp(min=1.0)
 
-        moved = descended(state.critic, gradients(loss, state.critic.parameters), self.step_size(t), t + 1)
-        moved = bounded(moved, critic.network, self.radius)
-        _, argued_for, error = (x.detach()[..., 0] * s for x, s in zip(said[0], (1, game.reward_scale, 1), strict=True))
+        moved = descended(state.critic, gradients(loss, state.critic.parameters), self.step_size(t), t + 1, front)
+        moved = bounded(moved, critic.network, self.radius, front)
+        value, error = (x[..., 0] for x in said[0])
         return replace(
             state,
             critic=moved,
-            target=followed(state.target, moved.parameters, self.rate),
-            value=argued_for.expand(state.value.shape),
-            residual=(error.sqrt() * game.reward_scale).expand(state.residual.shape),
+            target=followed(state.target, moved.parameters, self.rate, front),
+            value=(value * game.reward_scale).expand(front),
+            residual=(error.sqrt() * game.reward_scale).expand(front),
         )
 
     def _acted(
         self, t: int, critic: Critic, actor: Actor, state: Adversaries, batch: Batch, generator: Stream
     ) -> Adversaries:
         """The policy's step: up, by what the first critic says, and not too sure of itself."""
-        sets, alpha = batch.sets, state.log_alpha.exp()
-        first = one_of(state.critic.parameters, critic.network, 0)
-        entropies = list[Tensor]()
+        front, sets = front_of(state.policy, actor.network), batch.sets
+        first, alpha = one_of(state.critic.parameters, critic.network, 0), number_of(self.alpha)
 
         def loss(weights: Weights) -> Tensor:
             out = actor(weights, batch.tokens, sets)
             if t < self.warm_start:
                 return -actor.head.log_prob(out, batch.actions).mean(-1)
             actions, log_prob = actor.head.sample(out, generator)
-            entropies.append(-log_prob.detach().mean(-1))
-            f = critic(first, batch.tokens, actions, sets).mean(-1)
-            return -f + alpha * log_prob.mean(-1)
+            return alpha * log_prob.mean(-1) - critic(first, batch.tokens, actions, sets).mean(-1)
 
-        moved = descended(state.actor, gradients(loss, state.policy), self._actor_step(t), t + 1)
-        log_alpha = state.log_alpha
-        if self.alpha is None and entropies:
-            log_alpha = log_alpha + self.step_size(t) * (actor.head.target_entropy - entropies[0]).clamp(-1, 1)
-        return replace(state, actor=moved, log_alpha=log_alpha)
-
-    def _actor_step(self, t: int) -> Any:
-        """While it imitates the policy moves as fast as the critics do."""
-        return self.step_size(t) if t < self.warm_start else self.actor_step_size(t)
+        # while it imitates, the policy moves as fast as the critics do
+        step_size = self.step_size(t) if t < self.warm_start else self.actor_step_size(t)
+        moved = descended(state.actor, gradients(loss, state.policy), step_size, t + 1, front)
+        return replace(state, actor=moved)

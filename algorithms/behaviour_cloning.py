@@ -78,5 +78,5 @@ class BehaviourCloning:
             losses.append(-batch.sets.team_mean(actor.head.log_prob(out, batch.actions)).mean(-1))
             return losses[0]
 
-        learned = descended(learned, gradients(loss, learned.parameters), self.step_size(t), t + 1)
+        learned = descended(learned, gradients(loss, learned.parameters), self.step_size(t), t + 1, front)
         return Imitator(learned, losses[0].detach().expand(state.loss.shape))

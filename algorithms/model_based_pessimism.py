@@ -129,7 +129,7 @@ class ModelBasedPessimism:
         return {"actor": self.actor(game)}
 
     def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        most = 10 * game.reward_scale * max(map(abs, game.bounds))
+        most = 3 * game.reward_scale * max(map(abs, game.bounds))
         return {"value": (most, "the world or the critics run away: lower step_size or horizon, or raise fit")}
 
     def init(self, game: Recorded) -> Imagined:
@@ -179,7 +179,8 @@ class ModelBasedPessimism:
             return (weights * each).mean(-1)
 
         def rewarding(rewards: Weights) -> Tensor:
-            return (world.critic(rewards, batch.tokens, batch.actions, batch.sets) - batch.rewards).square().mean(-1)
+            error = world.critic(rewards, batch.tokens, batch.actions, batch.sets) - batch.rewards
+            return error.square().mean(-1)
 
         def imitating(policy: Weights) -> Tensor:
             head = world.actor.head
@@ -247,12 +248,12 @@ class ModelBasedPessimism:
         value = (values[0] * world.game.reward_scale).expand(state.value.shape)
         real = (batch.tokens, batch.actions, batch.rewards, batch.after, 1 - batch.terminated)
         parts = [real, *([x.detach() for x in step] for step in played[0])]
-        weights = [self.real, *[(1 - self.real) / len(played[0])] * len(played[0])]
+        weights: list[Any] = [self.real, *[(1 - self.real) / len(played[0])] * len(played[0])]
         state = replace(state, actor=actor, value=value)
         return self._critics(t, world, state, parts, weights, batch.sets, generator)
 
     def _critics(
-        self, t: int, world: "Worlds", state: Imagined, parts: list[Any], weights: list[float], sets: Sets,
+        self, t: int, world: "Worlds", state: Imagined, parts: list[Any], weights: list[Any], sets: Sets,
         generator: Stream,
     ) -> Imagined:  # fmt: skip
         """f towards r + discount min_j fbar_j(S', pi), on several lots of transitions."""
@@ -305,7 +306,7 @@ class Worlds:
         with torch.no_grad():
             found = self.change(models, tokens, actions, sets)
             sigma = self.sigma(error[..., :1])[..., None]
-            tv = total_variation(found - found[..., :1, :, :], sets.teams, sigma, scaled=self.solver.scaled)
+            tv: Tensor = total_variation(found - found[..., :1, :, :], sets.teams, sigma, scaled=self.solver.scaled)
             return tv.square().mean(-1)
 
     def rollout(

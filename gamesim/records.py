@@ -4,6 +4,7 @@
     RUN/trace.csv              tidy (iteration, seed, metric, value), appended as the run goes
     RUN/state.safetensors      the solver's state, and state.previous.safetensors the one before
     RUN/manifest.json          hashes of the states, threads, versions, processor
+    RUN/best.safetensors       the best policy measured (families whose later policies may be worse)
     RUN/play.safetensors       the final policy and flow, for pictures (games with a picture)
     RUN/summary.json           what `gamesim run --json` prints
     RUN/figures/               drawn from the files above
@@ -15,6 +16,7 @@ killed and resumed leaves the same bits as one that was not.
 
 import csv
 import io
+import json
 import math
 import os
 import platform
@@ -40,7 +42,7 @@ from gamesim.states import tensors as tensors_of
 from gamesim.traces import Every, Snapshot, Trace, next_due, rises
 
 HEADER = ("iteration", "seed", "metric", "value")
-STATE, PREVIOUS = "state.safetensors", "state.previous.safetensors"
+STATE, PREVIOUS, BEST = "state.safetensors", "state.previous.safetensors", "best.safetensors"
 SAME = ("game", "solver", "seeds", "seed", "every", "start", "average", "threads", "fused")
 """The settings that a resumed run must share with the one that it continues."""
 
@@ -173,7 +175,20 @@ class Record(Observer):
         assert self._trace is not None
         csv.writer(self._trace, lineterminator="\n").writerows(_texts(run.trace, last=True))
         self._trace.flush()
+        if getattr(run.game, "keeps_best", False):
+            self._keep_if_best(run)
         return None
+
+    def _keep_if_best(self, run: Run) -> None:
+        """Save the policy where the first metric, mean over the batch, is the best so far."""
+        name = next(iter(run.trace.metrics))
+        means = [float(x.mean()) * (1 if rises(name) else -1) for x in run.trace.metrics[name]]
+        finite = [x for x in means if math.isfinite(x)]
+        if not math.isfinite(means[-1]) or means[-1] < max(finite) or means[-1] in finite[:-1]:
+            return
+        parts = {f"policy.{i}": x.detach().cpu().contiguous().clone() for i, x in enumerate(run.policy)}
+        note = {"note": to_json({"iteration": run.iteration, "metric": name, "value": float(means[-1])})}
+        write_with(self.folder / BEST, lambda spare: save_file(parts, spare, metadata=note))
 
     def iterated(self, run: Run) -> Status | None:
         if time.monotonic() - self._saved > self.checkpoint_every:
@@ -294,6 +309,20 @@ def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:
         if _due_before(iteration, every) <= set(trace.iterations):
             return Snapshot(iteration, saved, trace)
     return None
+
+
+def load_best(folder: Path | str) -> tuple[tuple[Tensor, ...], int]:
+    """The best policy that a run has kept, and the iteration it is of."""
+    path = Path(folder) / BEST
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no such file; runs that learn from recorded play keep their best policy there")
+    try:
+        with safe_open(path, framework="pt") as f:
+            count = len(f.keys())
+            iteration = int(json.loads((f.metadata() or {})["note"])["iteration"])
+            return tuple(f.get_tensor(f"policy.{i}") for i in range(count)), iteration
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise InvalidInput(f"{path}: no policy that gamesim kept ({type(error).__name__})") from None
 
 
 def _due_before(iteration: int, every: Every) -> set[int]:

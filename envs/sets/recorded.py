@@ -146,7 +146,7 @@ def world_of(entry: dict[str, Any], device: str = "cpu") -> SetWorld:
 def named(entry: dict[str, Any]) -> str:
     """A world in words: its id and its variant."""
     variant = entry["parameters"].get("variant")
-    return entry["id"] + (f", variant {variant}" if variant else "")
+    return f"{entry['id']}, variant {variant}" if variant else str(entry["id"])
 
 
 def differences(entry: dict[str, Any], world: SetWorld) -> list[str]:

@@ -45,13 +45,31 @@ def gradients(loss: Callable[..., Tensor], *networks: Weights) -> Weights:
         return torch.autograd.grad(loss(*leaves).sum(), [x for weights in leaves for x in weights])
 
 
-def descended(trained: Trained, gradient: Weights, step_size: float | Tensor, steps: int) -> Trained:
-    """The networks after one more step against a gradient."""
+def descended(
+    trained: Trained, gradient: Weights, step_size: float | Tensor, steps: int, front: tuple[int, ...] = ()
+) -> Trained:
+    """The networks after one more step against a gradient.
+
+    A batch of step sizes [*b, 1] goes with the last of the leading dimensions `front` of the weights.
+    """
+    sizes = paces(step_size, trained.parameters, front)
     mean = tuple(torch.lerp(g, m, BETA_1) for m, g in zip(trained.mean, gradient, strict=True))
     square = tuple(torch.lerp(g * g, s, BETA_2) for s, g in zip(trained.square, gradient, strict=True))
     first, second = 1 - BETA_1**steps, 1 - BETA_2**steps
     moved = (
-        x - step_size * (m / first) / ((s / second).sqrt() + SMALL)
-        for x, m, s in zip(trained.parameters, mean, square, strict=True)
+        x - size * (m / first) / ((s / second).sqrt() + SMALL)
+        for x, m, s, size in zip(trained.parameters, mean, square, sizes, strict=True)
     )
     return Trained(tuple(moved), mean, square)
+
+
+def paces(number: float | Tensor, weights: Weights, front: tuple[int, ...]) -> tuple[float | Tensor, ...]:
+    """One number, or a batch of them [*b, 1] for the last of the leading dimensions, against each of the weights.
+
+    >>> [x.shape for x in paces(torch.ones(3, 1), (torch.ones(2, 3, 8, 4), torch.ones(2, 3, 4)), (2, 3))]
+    [torch.Size([3, 1, 1]), torch.Size([3, 1])]
+    """
+    if not isinstance(number, Tensor) or number.dim() == 0 or not front:
+        return (number,) * len(weights)
+    batch = number[..., 0]
+    return tuple(batch.reshape(*batch.shape, *[1] * (x.dim() - len(front))) for x in weights)

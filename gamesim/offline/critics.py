@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gamesim.games.recorded import Actor, Batch, Recorded, Sets
 from gamesim.networks import Network
-from gamesim.networks.adam import Trained, Weights
+from gamesim.networks.adam import Trained, Weights, paces
 from gamesim.networks.stateless import Stateless
 from gamesim.randomness import Stream, philox
 
@@ -80,10 +80,8 @@ def blank(network: Stateless, task: Recorded, *front: int) -> Trained:
 
 def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: Stream, *more: int) -> Trained:
     """Networks drawn from the randomness of each seed, one for each hyper-parameter alike; `more` are drawn apart."""
-    seeds = 0 if isinstance(generator.seeds, int) else 1
-    alike = (*front[:seeds], *[1] * (len(front) - seeds), *more)
     x = like.parameters[0]
-    weights = network.draw(alike, generator, x.dtype, x.device)
+    weights = network.draw((*alike(generator, front), *more), generator, x.dtype, x.device)
     return Trained.fresh(tuple(w.expand(y.shape).contiguous() for w, y in zip(weights, like.parameters, strict=True)))
 
 
@@ -94,22 +92,29 @@ def front_of(weights: Weights, network: Stateless) -> tuple[int, ...]:
 
 def minibatch(task: Recorded, size: int, generator: Stream, front: tuple[int, ...]) -> Batch:
     """A minibatch of each seed; hyper-parameters share it, [seed, 1, ..., row, d]."""
+    return task.batch(size, generator, alike(generator, front))
+
+
+def alike(generator: Stream, front: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading dimensions of what each seed draws once, for all its hyper-parameters."""
     seeds = 0 if isinstance(generator.seeds, int) else 1
-    return task.batch(size, generator, (*front[:seeds], *[1] * (len(front) - seeds)))
+    return (*front[:seeds], *[1] * (len(front) - seeds))
 
 
-def followed(target: Weights, weights: Weights, rate: Any) -> Weights:
+def followed(target: Weights, weights: Weights, rate: Any, front: tuple[int, ...] = ()) -> Weights:
     """Targets moved towards the weights by so much (Polyak averaging)."""
-    return tuple(torch.lerp(x, y, rate) for x, y in zip(target, weights, strict=True))
+    rates = paces(rate, weights, front)
+    return tuple(torch.lerp(x, y, r) for x, y, r in zip(target, weights, rates, strict=True))  # type: ignore[arg-type]
 
 
-def bounded(trained: Trained, network: Stateless, radius: float) -> Trained:
+def bounded(trained: Trained, network: Stateless, radius: Any, front: tuple[int, ...] = ()) -> Trained:
     """Networks whose matrices are projected on the ball ||W||_F <= radius."""
     found = []
-    for x, shape in zip(trained.parameters, network.shapes, strict=True):
+    balls = paces(radius, trained.parameters, front)
+    for x, shape, ball in zip(trained.parameters, network.shapes, balls, strict=True):
         if len(shape) == 2:
             norm = x.square().sum((-2, -1), keepdim=True).sqrt()
-            x = x * (radius / norm.clamp(min=radius))
+            x = torch.where(norm > ball, x * (ball / norm), x)
         found.append(x)
     return Trained(tuple(found), trained.mean, trained.square)
 
@@ -130,7 +135,7 @@ def model_of(task: Recorded, network: Network) -> Stateless:
 
 
 def resampled(chosen: Tensor, members: int, generator: Stream) -> Tensor:
-    """How often a transition is in the bootstrap sample of each member, [..., member, b]: Poisson(1); the first has all.
+    """How often a transition is in the bootstrap sample of each member, [..., member, b]: Poisson(1); all in the first.
 
     It is a function of the seed, the member and the number of the transition: nothing has to be kept.
     """
@@ -143,3 +148,8 @@ def resampled(chosen: Tensor, members: int, generator: Stream) -> Tensor:
         u = (found.double() + 0.5) / 2**32
         counts.append(torch.bucketize(u, torch.tensor(BELOW, dtype=torch.float64, device=u.device)))
     return torch.stack(counts, -2)
+
+
+def number_of(parameter: Any) -> Any:
+    """A parameter as one number for each network: a batch of them [*b, 1] as [*b]."""
+    return parameter[..., 0] if isinstance(parameter, Tensor) and parameter.dim() else parameter
