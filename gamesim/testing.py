@@ -22,6 +22,7 @@ from gamesim.games.game import (
     require_policy,
     values_of,
 )
+from gamesim.games.worlds import SetWorld
 from gamesim.loop import solve
 from gamesim.randomness import Stream
 from gamesim.states import rebuilt, tensors
@@ -30,6 +31,8 @@ from gamesim.states import rebuilt, tensors
 def check_game(game: Any) -> None:
     """A game whose policies, values and exploitability are what every solver relies on."""
     with _asserting(game):
+        if isinstance(game, SetWorld):
+            return _check_world(game)
         if callable(getattr(game, "require", None)) and not isinstance(game, Game):
             return _check_points(game)
         if isinstance(game, EpisodicGame) and not isinstance(game, Game):
@@ -51,6 +54,35 @@ def _check_points(game: Any) -> None:
     for metric, value in game.metrics(start).items():
         assert bool(value.isfinite().all()), f"{metric}: not finite at the start"
     assert all(torch.equal(x, k) for x, k in zip(start, kept, strict=True)), "metrics() changed the point"
+
+
+def _check_world(world: SetWorld) -> None:
+    """A world of sets: steps are functions, states are their tokens, and nobody's name matters."""
+    n, types = world.acting, world.types
+    assert tuple(types.shape) == (world.entities,), "types: one number for each entity"
+    assert 0 < n <= world.entities, "acting: the first entities act, at least one of them"
+    state = world.begin((3,), Stream(0))
+    tokens = world.tokens(state)
+    assert tuple(tokens.shape) == (3, world.entities, len(world.features)), "tokens(): [..., e, d]"
+    assert torch.equal(tokens, world.tokens(world.begin((3,), Stream(0)))), "begin(): take all luck from the Stream"
+    actions = world.played((Stream(1).uniform((3, n), device=tokens.device) * world.action_count).long())
+    after, rewards = world.step(state, actions)
+    assert torch.equal(tokens, world.tokens(state)), "step() changed the state it was given; return a new one"
+    assert tuple(rewards.shape) == (3, n), "step(): a reward for each agent, [..., n]"
+    assert bool(rewards.isfinite().all()), "step(): rewards must be finite"
+    again, same = world.step(world.restored(tokens), actions)
+    close = {"atol": 1e-5, "rtol": 1e-4}
+    assert torch.allclose(world.tokens(again), world.tokens(after), **close), "restored(): another state than tokens()"
+    assert torch.allclose(same, rewards, **close), "restored(): another state than tokens()"
+    order = torch.cat([(types[:n] == kind).nonzero()[:, 0].flip(0) for kind in types[:n].unique()])
+    place = torch.cat([(types[:n] == kind).nonzero()[:, 0] for kind in types[:n].unique()])
+    renamed = torch.arange(world.entities, device=tokens.device)
+    renamed[place] = order
+    other, paid = world.step(world.restored(tokens[:, renamed]), actions[:, renamed[:n]])
+    words = "agents of a kind are renamed, and something else happens: kinds_of_entity must tell apart who differs"
+    assert torch.allclose(world.tokens(other), world.tokens(after)[:, renamed], **close), words
+    assert torch.allclose(paid, rewards[:, renamed[:n]], **close), words
+    require_policy(world.start(), field="start()")
 
 
 def _check_episodes(game: Any) -> None:

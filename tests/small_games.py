@@ -15,6 +15,7 @@ SMALL: dict[str, dict[str, Any]] = {"graphon": {"positions": 3, "horizon": 3}, "
 NEEDED = {
     "graphon/fitted": {"data": str(HERE / "agents.csv")},
     "bandits/acceptance-log": {"data": str(HERE / "acceptance.csv")},
+    "sets/offline": {"episodes": 4, "evaluation_episodes": 2},
     "matrix/el-farol": {"player_count": 6},
     "simulator/pettingzoo": {"environment": "little_environments:Nim", "illegal": "redirect", "copies": 8},
     "stochastic/soccer": {"rows": 2, "columns": 3},

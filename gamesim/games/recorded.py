@@ -25,6 +25,7 @@ from torch.nn.functional import one_hot
 
 from gamesim.attention import Layout
 from gamesim.data.sets import SetData
+from gamesim.errors import refuse
 from gamesim.games.game import Policy
 from gamesim.games.worlds import EVALUATION, SetWorld
 from gamesim.networks.adam import Weights
@@ -249,6 +250,15 @@ class Recorded(ABC):
     def start(self) -> Policy:
         """Everyone moves at random: one law over the moves, [a]; networks begin elsewhere."""
         return self.worlds[0].start()
+
+    @staticmethod
+    def require(point: Any, field: str) -> None:
+        """Refuse what is no network: policies here are weights, or one law of moves."""
+        if not isinstance(point, tuple) or not point or not all(isinstance(x, Tensor) for x in point):
+            raise refuse(field, type(point).__name__, "a tuple of tensors: the weights of a policy network")
+        for i, x in enumerate(point):
+            if not x.is_floating_point() or not bool(x.isfinite().all()):
+                raise refuse(f"{field}[{i}]", f"{x.dtype} of shape {list(x.shape)}", "finite floating-point weights")
 
     def metrics(self, policy: Policy, actor: Actor | None = None) -> dict[str, Tensor]:
         """The mean return over agents of an episode, and its score; of each world where there are several."""
