@@ -3,7 +3,7 @@
     L(f', f, pi) = mean_k (f'(S_k, A_k) - r_k - discount f(S'_k, pi))^2,    E(f, pi) = L(f, f, pi) - min_f' L(f', f, pi)
     pi^ = argmax_pi min_f  f(S_0, pi)   among f with E(f, pi) <= epsilon
 
-(Li et al., arXiv 2209.09845, algorithm 1; Xie et al., "Bellman-consistent pessimism for offline reinforcement
+(Zhang et al., arXiv 2209.09845, algorithm 1; Xie et al., "Bellman-consistent pessimism for offline reinforcement
 learning", NeurIPS 2021), here in the form of a Lagrangian with networks, ATAC0 (Cheng et al., "Adversarially trained
 actor critic for offline reinforcement learning", ICML 2022). On a minibatch, with a' ~ pi(S'), a_0 ~ pi(S_0) and
 a ~ pi(S):
@@ -43,6 +43,7 @@ from gamesim.offline.critics import (
     one_of,
     twins,
 )
+from gamesim.offline.targets import runaway
 from gamesim.parameters import Count, Natural, NonNegative, Positive, Probability, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
@@ -82,13 +83,13 @@ class ATAC:
     """Of which value: that of the first states, as in the theory, or that of the policy over the data's."""
     batch_size: Count = 256
     """Transitions of a minibatch."""
-    step_size: StepSize = Constant(5e-4)
+    step_size: StepSize = Constant(1e-3)
     """Of Adam, for the critics."""
-    actor_step_size: StepSize = Constant(1e-4)
+    actor_step_size: StepSize = Constant(3e-4)
     """Of Adam, for the policy: below that of the critics, who have to keep up."""
     warm_start: Natural = 1000
     """Steps in which the policy imitates the data and critics learn its value, before anyone is pessimistic."""
-    rate: Probability = 0.01
+    rate: Probability = 0.02
     """How far targets follow in a step."""
     radius: Positive = 100.0
     """The largest Frobenius norm of a matrix of a critic."""
@@ -108,8 +109,7 @@ class ATAC:
         return {"actor": self.actor(game)}
 
     def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        most = 3 * game.reward_scale * max(map(abs, game.bounds))
-        return {"value": (most, "the critics run away: lower step_size or radius, or raise beta or batch_size")}
+        return runaway(game, "lower step_size or radius, or raise beta or batch_size")
 
     def init(self, game: Recorded) -> Adversaries:
         actor, critic = self.actor(game), critic_of(game, self.network)
@@ -179,7 +179,8 @@ class ATAC:
             if t < self.warm_start:
                 return -actor.head.log_prob(out, batch.actions).mean(-1)
             actions, log_prob = actor.head.sample(out, generator)
-            return alpha * log_prob.mean(-1) - critic(first, batch.tokens, actions, sets).mean(-1)
+            found: Tensor = alpha * log_prob.mean(-1) - critic(first, batch.tokens, actions, sets).mean(-1)
+            return found
 
         # while it imitates, the policy moves as fast as the critics do
         step_size = self.step_size(t) if t < self.warm_start else self.actor_step_size(t)

@@ -47,7 +47,7 @@ class BehaviourCloning:
     """Of the policy: set-transformer, deep-sets, gcn or mlp."""
     batch_size: Count = 256
     """Transitions of a minibatch."""
-    step_size: StepSize = Constant(5e-4)
+    step_size: StepSize = Constant(1e-3)
     """Of Adam."""
 
     requires: ClassVar[type] = Recorded

@@ -4,8 +4,8 @@
     M  = { F : mean_k TV(P_F(. | S_k, A_k), P_F^(. | S_k, A_k))^2 <= zeta },    TV = erf(||F - F^||_F / (2 sqrt2 s))
     pi^ = argmax_pi min_{F in M} V^pi_F(S)
 
-(Li et al., arXiv 2209.09845, algorithm 2; F equivariant under renaming of agents, the closed form of TV is that of two
-normal laws of one variance). The first `fit` steps fit F^ by maximum likelihood, with an invariant network for the
+(Zhang et al., arXiv 2209.09845, algorithm 2; F equivariant under renaming of agents, the closed form of TV is that of
+two normal laws of one variance). The first `fit` steps fit F^ by maximum likelihood, with an invariant network for the
 reward, while the policy imitates the data. Then, with F-rollouts S = S_0, S_1, ..., S_h from states of the data,
 
     J(pi, F) = mean [ sum_{k<h} discount^k r(S_k, A_k) + discount^h f(S_h, A_h) ],    A_k ~ pi(S_k)
@@ -21,17 +21,16 @@ without that it is near 1 for every large set, however well each agent is foreto
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from gamesim.offline.confidence import total_variation
 from torch import Tensor
-from torch.nn.functional import pad
 
 from gamesim.errors import refuse
-from gamesim.games.recorded import Actor, Batch, Recorded, Sets
+from gamesim.games.recorded import Actor, Batch, Recorded
 from gamesim.networks import Network, SetTransformer
 from gamesim.networks.adam import Trained, Weights, descended, gradients
+from gamesim.offline.behaviours import Share
 from gamesim.offline.critics import (
     actor_of,
     blank,
@@ -39,20 +38,26 @@ from gamesim.offline.critics import (
     drawn,
     followed,
     front_of,
-    joined,
     minibatch,
     model_of,
+    number_of,
     one_of,
     resampled,
     twins,
 )
-from gamesim.parameters import Count, NonNegative, Positive, Probability, check
+from gamesim.offline.imagined import Imagined, Transitions, first_member, lifted
+from gamesim.offline.targets import beside, lowered, runaway
+from gamesim.parameters import Bounds, Count, NonNegative, Probability, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
+Spread = Annotated[float, Bounds("a number above 0", 0, low_open=True)]
+FORGET = 0.02
+"""The weight of the newest minibatch in running means of errors and distances."""
+
 
 @dataclass(frozen=True)
-class Imagined:
+class Tried:
     """The policy, the worlds it is tried in, and what was found."""
 
     actor: Trained
@@ -97,21 +102,21 @@ class ModelBasedPessimism:
     """Members further than this from F^, in mean squared total variation, are left out."""
     scaled: bool = True
     """Total variation of ||.||_F / sqrt(N)."""
-    noise: Positive = 0.1
+    noise: Spread = 0.1
     """s, in units of how much features change in a step, where the fit is not worse than that."""
     fit: Count = 1000
     """Steps of maximum likelihood before the policy leaves the data."""
     horizon: Count = 3
     """Steps of a rollout, h."""
-    real: Probability = 0.5
+    real: Share = 0.5
     """Weight of the data, against rollouts, in what f learns from."""
     batch_size: Count = 128
     """Transitions of a minibatch."""
-    step_size: StepSize = Constant(5e-4)
+    step_size: StepSize = Constant(1e-3)
     """Of Adam, for everything but the policy."""
-    actor_step_size: StepSize = Constant(1e-4)
+    actor_step_size: StepSize = Constant(3e-4)
     """Of Adam, for the policy."""
-    rate: Probability = 0.005
+    rate: Probability = 0.02
     """How far targets follow in a step."""
 
     requires: ClassVar[type] = Recorded
@@ -129,21 +134,20 @@ class ModelBasedPessimism:
         return {"actor": self.actor(game)}
 
     def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        most = 3 * game.reward_scale * max(map(abs, game.bounds))
-        return {"value": (most, "the world or the critics run away: lower step_size or horizon, or raise fit")}
+        return runaway(game, "lower step_size or horizon, or raise fit")
 
-    def init(self, game: Recorded) -> Imagined:
-        actor, critic, model = self.actor(game), critic_of(game, self.network), model_of(game, self.network)
-        critics, nothing = blank(critic.network, game, 2), torch.zeros((), **game.like)
-        members = nothing.expand(self.members).clone()
-        models = blank(model, game, self.members)
-        return Imagined(
+    def init(self, game: Recorded) -> Tried:
+        actor, critic, model = actor_of(game, self.network), critic_of(game, self.network), model_of(game, self.network)
+        critics, models = blank(critic.network, game, 2), blank(model, game, self.members)
+        nothing, members = torch.zeros((), **game.like), torch.zeros(self.members, **game.like)
+        return Tried(
             blank(actor.network, game), critics, critics.parameters, models, blank(critic.network, game),
             blank(model, game), members, members, nothing,
         )  # fmt: skip
 
-    def step(self, t: int, game: Recorded, state: Imagined, generator: Stream) -> Imagined:
-        world = Worlds(game, self)
+    def step(self, t: int, game: Recorded, state: Tried, generator: Stream) -> Tried:
+        penalty = number_of(self.weight) if self.surrogate == "penalty" else None
+        world = Imagined(game, self.network, self.horizon, self.noise, self.scaled, penalty)
         front = front_of(state.policy, world.actor.network)
         if t == 0:
             state = self._begun(world, state, front, generator)
@@ -152,201 +156,121 @@ class ModelBasedPessimism:
             return self._fitted(t, world, state, batch, generator)
         if t == self.fit:
             state = replace(state, adversary=Trained.fresh(one_of(state.models.parameters, world.model, 0)))
-        state = self._against(t, world, state, batch, generator)
+        if self.surrogate == "adversary":
+            state = self._opposed(t, world, state, batch, generator)
         return self._improved(t, world, state, batch, generator)
 
-    def _begun(self, world: "Worlds", state: Imagined, front: tuple[int, ...], generator: Stream) -> Imagined:
-        critics = drawn(world.critic.network, state.critic, front, generator, 2)
+    def _begun(self, world: Imagined, state: Tried, front: tuple[int, ...], generator: Stream) -> Tried:
+        critic = drawn(world.critic.network, state.critic, front, generator, 2)
         return replace(
             state,
             actor=drawn(world.actor.network, state.actor, front, generator),
-            critic=critics,
-            target=critics.parameters,
+            critic=critic,
+            target=critic.parameters,
             models=drawn(world.model, state.models, front, generator, self.members),
             rewards=drawn(world.critic.network, state.rewards, front, generator),
         )
 
-    def _fitted(self, t: int, world: "Worlds", state: Imagined, batch: Batch, generator: Stream) -> Imagined:
+    def _fitted(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
         """A step of maximum likelihood for F_k and r, of temporal differences for f, of imitation for pi."""
+        sets, tokens, actions = batch.sets, batch.tokens, batch.actions
+        copies, true = resampled(batch.chosen, self.members, generator).to(tokens), twins(world.changed(batch))
         errors = list[Tensor]()
-        weights = resampled(batch.chosen, self.members, generator).to(batch.tokens)
 
         def likelihood(models: Weights) -> Tensor:
-            error = world.change(models, twins(batch.tokens), twins(batch.actions), batch.sets)
-            error = error - twins(world.changed(batch))
-            each = batch.sets.team_mean(error.square().mean(-1))
-            errors.append(each.detach().mean(-1))
-            return (weights * each).mean(-1)
+            error = world.change(models, twins(tokens), twins(actions), sets) - true
+            squared = sets.team_mean(error.square().mean(-1))
+            errors.append(squared.detach().mean(-1))
+            return (copies * squared).mean(-1)
 
         def rewarding(rewards: Weights) -> Tensor:
-            error = world.critic(rewards, batch.tokens, batch.actions, batch.sets) - batch.rewards
-            return error.square().mean(-1)
+            return (world.critic(rewards, tokens, actions, sets) - batch.rewards).square().mean(-1)
 
         def imitating(policy: Weights) -> Tensor:
-            head = world.actor.head
-            return -head.log_prob(world.actor(policy, batch.tokens, batch.sets), batch.actions).mean(-1)
+            return -world.actor.head.log_prob(world.actor(policy, tokens, sets), actions).mean(-1)
 
-        def moved(network: Trained, loss: Any) -> Trained:
-            return descended(network, gradients(loss, network.parameters), self.step_size(t), t + 1)
-
-        real = (batch.tokens, batch.actions, batch.rewards, batch.after, 1 - batch.terminated)
-        state = self._critics(t, world, state, [real], [1.0], batch.sets, generator)
         state = replace(
-            state,
-            models=moved(state.models, likelihood),
-            rewards=moved(state.rewards, rewarding),
-            actor=moved(state.actor, imitating),
+            self._valued(t, world, state, batch, [], generator),
+            models=self._moved(t, world, state, state.models, likelihood),
+            rewards=self._moved(t, world, state, state.rewards, rewarding),
+            actor=self._moved(t, world, state, state.actor, imitating),
         )
-        fresh = errors[0].expand(state.error.shape)
-        error = fresh if t == 0 else torch.lerp(state.error, fresh, 0.02)
-        apart = world.apart(state.models.parameters, twins(batch.tokens), twins(batch.actions), batch.sets, error)
-        return replace(state, error=error, apart=torch.lerp(state.apart, apart.detach(), 0.02 if t else 1.0))
+        share = 1.0 if t == 0 else FORGET
+        error = torch.lerp(state.error, errors[0].expand(state.error.shape), share)
+        apart = world.spread(state.models.parameters, batch, error)
+        return replace(state, error=error, apart=torch.lerp(state.apart, apart.expand(state.apart.shape), share))
 
-    def _against(self, t: int, world: "Worlds", state: Imagined, batch: Batch, generator: Stream) -> Imagined:
+    def _opposed(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
         """The adversary's step: against the policy, and not far from F^."""
-        if self.surrogate != "adversary":
-            return state
-        best = one_of(state.models.parameters, world.model, 0)
-        known = world.change(best, batch.tokens, batch.actions, batch.sets)
-        sigma = world.sigma(state.error[..., 0])
-        noise = generator.aside()
+        known = world.change(one_of(state.models.parameters, world.model, 0), batch.tokens, batch.actions, batch.sets)
+        tail, luck = one_of(state.critic.parameters, world.critic.network, 0), generator.aside()
 
-        def loss(weights: Weights) -> Tensor:
-            value = world.rollout(weights, state.policy, state, batch, noise)[0]
-            apart = world.change(weights, batch.tokens, batch.actions, batch.sets) - known
-            tv = total_variation(apart, batch.sets.teams, sigma[..., None], scaled=self.scaled)
-            return value.mean(-1) + self.weight * tv.square().mean(-1)
+        def loss(model: Weights) -> Tensor:
+            value, _ = world.rollout(model, state.policy, state.rewards.parameters, tail, batch, luck)
+            apart = world.change(model, batch.tokens, batch.actions, batch.sets) - known
+            far = world.variation(apart, batch.sets, state.error[..., 0]).square().mean(-1)
+            found: Tensor = value.mean(-1) + number_of(self.weight) * far
+            return found
 
-        gradient = gradients(loss, state.adversary.parameters)
-        return replace(state, adversary=descended(state.adversary, gradient, self.step_size(t), t - self.fit + 1))
+        return replace(state, adversary=self._moved(t - self.fit, world, state, state.adversary, loss))
 
-    def _improved(self, t: int, world: "Worlds", state: Imagined, batch: Batch, generator: Stream) -> Imagined:
+    def _improved(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
         """The policy's step in the worst world, and the critics' on what happened there."""
-        noise, values = generator.aside(), list[Tensor]()
-        played = list[Any]()
+        front, luck = front_of(state.policy, world.actor.network), generator.aside()
+        rewards, tail = state.rewards.parameters, one_of(state.critic.parameters, world.critic.network, 0)
+        several = self.surrogate != "adversary"
+        models, start = state.adversary.parameters, batch
+        if several:
+            rewards, tail = (lifted(x, world.critic.network) for x in (rewards, tail))
+            models, start = state.models.parameters, replace(batch, tokens=twins(batch.tokens))
+        found = list[tuple[Tensor, list[Transitions]]]()
 
         def loss(policy: Weights) -> Tensor:
-            if self.surrogate == "adversary":
-                value, steps = world.rollout(state.adversary.parameters, policy, state, batch, noise)
-                worst = value.mean(-1)
-            else:
-                everyone = tuple(
-                    x.unsqueeze(x.dim() - len(s)) for x, s in zip(policy, world.actor.network.shapes, strict=True)
-                )
-                value, steps = world.rollout(state.models.parameters, everyone, state, batch, noise, members=True)
-                each = value.mean(-1)
-                if self.surrogate == "penalty":
-                    worst = each.mean(-1)
-                else:
-                    allowed = state.apart <= self.zeta  # F^ itself is 0 away from F^
-                    worst = torch.where(allowed, each, torch.inf).amin(-1)
-            values.append(worst.detach())
-            played.append(steps)
+            own = lifted(policy, world.actor.network) if several else policy
+            value, steps = world.rollout(models, own, rewards, tail, start, luck)
+            worst = value.mean(-1)
+            if self.surrogate == "ensemble":
+                inside = state.apart <= beside(self.zeta, 1)  # the first one is F^, 0 away
+                worst = torch.where(inside, worst, torch.inf).amin(-1)
+            elif self.surrogate == "penalty":
+                worst = worst.mean(-1)
+            found.append((worst.detach(), steps))
             return -worst
 
-        actor = descended(state.actor, gradients(loss, state.policy), self.actor_step_size(t), t + 1)
-        value = (values[0] * world.game.reward_scale).expand(state.value.shape)
-        real = (batch.tokens, batch.actions, batch.rewards, batch.after, 1 - batch.terminated)
-        parts = [real, *([x.detach() for x in step] for step in played[0])]
-        weights: list[Any] = [self.real, *[(1 - self.real) / len(played[0])] * len(played[0])]
-        state = replace(state, actor=actor, value=value)
-        return self._critics(t, world, state, parts, weights, batch.sets, generator)
+        actor = descended(state.actor, gradients(loss, state.policy), self.actor_step_size(t), t + 1, front)
+        value, steps = found[0]
+        if several:  # critics learn from what happened in F^
+            steps = [first_member(step) for step in steps]
+        state = replace(state, actor=actor, value=(value * world.game.reward_scale).expand(front))
+        return self._valued(t, world, state, batch, steps, generator)
 
-    def _critics(
-        self, t: int, world: "Worlds", state: Imagined, parts: list[Any], weights: list[Any], sets: Sets,
-        generator: Stream,
-    ) -> Imagined:  # fmt: skip
-        """f towards r + discount min_j fbar_j(S', pi), on several lots of transitions."""
-        low, high = world.game.bounds
-        several = sets.times(len(parts))
-        front = torch.broadcast_shapes(*(x.shape[:-2] for part in parts for x in (part[0], part[1])))
-        tokens, actions, after = (
-            torch.cat([x[i].expand(*front, *x[i].shape[-2:]) for x in parts], -2) for i in (0, 1, 3)
-        )
-        rewards, going_on = (torch.cat([x[i].expand(*front, x[i].shape[-1]) for x in parts], -1) for i in (2, 4))
-        share = torch.cat(
-            [rewards.new_full(x[2].shape[-1:], w * len(parts)) for w, x in zip(weights, parts, strict=True)]
-        )
-        chosen = world.actor.head.sample(world.actor(state.policy, after, several), generator)[0]
-        f_bar = world.critic(state.target, twins(after), twins(chosen), several).amin(-2)
-        y = (rewards + world.game.discount * going_on * f_bar).clamp(low, high)
+    def _valued(
+        self, t: int, world: Imagined, state: Tried, batch: Batch, steps: list[Transitions], generator: Stream
+    ) -> Tried:
+        """f towards r + discount min_j fbar_j(S', pi), on the data and on what was imagined."""
+        real = (batch.tokens, batch.actions, batch.rewards, batch.after, 1 - batch.terminated)
+        front, parts = front_of(state.policy, world.actor.network), [real, *steps]
+        sets = batch.sets.times(len(parts))
+
+        def together(which: int, dims: int) -> Tensor:
+            pieces = [part[which].detach() for part in parts]
+            return torch.cat([x.expand(*front, *x.shape[x.dim() - dims :]) for x in pieces], -dims)
+
+        tokens, actions, after = (together(i, 2) for i in (0, 1, 3))
+        rewards, going_on = (together(i, 1) for i in (2, 4))
+        chosen, _ = world.actor.head.sample(world.actor(state.policy, after, sets), generator)
+        f_bar = world.critic(state.target, twins(after), twins(chosen), sets).amin(-2)
+        y = (rewards + world.game.discount * going_on * f_bar).clamp(*world.game.bounds)[..., None, :]
+        imagined = (1 - self.real) / max(len(steps), 1)
+        shares = [self.real if steps else 1.0, *[imagined] * len(steps)]
+        share = torch.cat([y.new_full(batch.rewards.shape[-1:], w * len(parts)) for w in shares])
 
         def loss(critics: Weights) -> Tensor:
-            f = world.critic(critics, twins(tokens), twins(actions), several)
-            return (share * (f - y[..., None, :]).square()).mean(-1)
+            f = world.critic(critics, twins(tokens), twins(actions), sets)
+            return (share * (f - y).square()).mean(-1)
 
-        critic = descended(state.critic, gradients(loss, state.critic.parameters), self.step_size(t), t + 1)
-        return replace(state, critic=critic, target=followed(state.target, critic.parameters, self.rate))
+        critic = self._moved(t, world, state, state.critic, loss)
+        return replace(state, critic=critic, target=followed(state.target, critic.parameters, self.rate, front))
 
-
-class Worlds:
-    """The networks of a task as worlds: what F, r and f make of a state."""
-
-    def __init__(self, game: Recorded, solver: ModelBasedPessimism) -> None:
-        self.game, self.solver = game, solver
-        self.actor, self.critic = solver.actor(game), critic_of(game, solver.network)
-        self.model = model_of(game, solver.network)
-
-    def change(self, models: Weights, tokens: Tensor, actions: Tensor, sets: Sets) -> Tensor:
-        """By how much F changes the features of those who act, over `change_scale`: [..., agent, d]."""
-        return self.model(models, joined(tokens, actions, sets), sets.layout, sets.acting)
-
-    def changed(self, batch: Batch) -> Tensor:
-        """By how much they did change."""
-        acting, d = batch.sets.acting, len(self.game.change_scale)
-        moved = batch.after.index_select(-2, acting) - batch.tokens.index_select(-2, acting)
-        return moved[..., :d] / self.game.change_scale
-
-    def sigma(self, error: Tensor) -> Tensor:
-        """s, from the mean squared error of F^."""
-        return error.sqrt().clamp(min=self.solver.noise)
-
-    def apart(self, models: Weights, tokens: Tensor, actions: Tensor, sets: Sets, error: Tensor) -> Tensor:
-        """mean TV^2 of each member to F^ on a minibatch, [..., member]."""
-        with torch.no_grad():
-            found = self.change(models, tokens, actions, sets)
-            sigma = self.sigma(error[..., :1])[..., None]
-            tv: Tensor = total_variation(found - found[..., :1, :, :], sets.teams, sigma, scaled=self.solver.scaled)
-            return tv.square().mean(-1)
-
-    def rollout(
-        self, models: Weights, policy: Weights, state: Imagined, batch: Batch, noise: Stream, members: bool = False
-    ) -> tuple[Tensor, list[Any]]:
-        """J of each start, [..., b] or [..., member, b], and the transitions S, A, r, S', 1 of the (first) world."""
-        solver, game, sets, luck = self.solver, self.game, batch.sets, noise.aside()
-        lift = twins if members else (lambda x: x)
-        tokens = lift(batch.tokens)
-        shape = (*models[0].shape[: models[0].dim() - len(self.model.shapes[0])], *tokens.shape[-2:])
-        tokens = tokens.expand(shape)
-        rewards = self._lifted(state.rewards.parameters) if members else state.rewards.parameters
-        total: Any = 0.0
-        steps = list[Any]()
-        for k in range(solver.horizon):
-            actions, _ = self.actor.head.sample(self.actor(policy, tokens, sets), luck)
-            paid = self.critic(rewards, tokens, actions, sets)
-            change = self.change(models, tokens, actions, sets)
-            if solver.surrogate == "penalty" and members:
-                paid = paid - solver.weight * self._disagreement(models, tokens, actions, sets)
-            following = tokens.index_add(
-                -2, sets.acting, pad(change * game.change_scale, (0, tokens.shape[-1] - change.shape[-1]))
-            )
-            total = total + game.discount**k * paid
-            one = [x[..., 0, :, :] if members else x for x in (tokens, actions, following)]
-            pay = paid[..., 0, :] if members else paid
-            steps.append((one[0], one[1], pay, one[2], torch.ones_like(pay)))
-            tokens = following
-        actions, _ = self.actor.head.sample(self.actor(policy, tokens, sets), luck)
-        first = one_of(state.critic.parameters, self.critic.network, 0)
-        tail = self.critic(self._lifted(first) if members else first, tokens, actions, sets)
-        return total + game.discount**solver.horizon * tail, steps
-
-    def _disagreement(self, models: Weights, tokens: Tensor, actions: Tensor, sets: Sets) -> Tensor:
-        """max_k ||F_k - Fbar||_F / sqrt(N) where each member is, [..., member, b]: members of others at its states."""
-        every = tuple(x.unsqueeze(x.dim() - 1 - len(s)) for x, s in zip(models, self.model.shapes, strict=True))
-        found = self.change(every, twins(tokens), twins(actions), sets)
-        apart = (found - found.mean(-3, keepdim=True)).square().sum(-1)
-        return sets.team_mean(apart).sqrt().amax(-2)
-
-    def _lifted(self, weights: Weights) -> Weights:
-        """Weights of one network for all members."""
-        return tuple(x.unsqueeze(x.dim() - len(s)) for x, s in zip(weights, self.critic.network.shapes, strict=True))
+    def _moved(self, t: int, world: Imagined, state: Tried, network: Trained, loss: Any) -> Trained:
+        return lowered(network, loss, self.step_size(t), t + 1, front_of(state.policy, world.actor.network))

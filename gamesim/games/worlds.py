@@ -1,7 +1,7 @@
 """Worlds whose agents are a set: entities with features, some of which act, and a team reward that knows no order.
 
 A state is a set of tokens, one for each entity: [..., e, d], the acting ones first, each with the kind of entity that
-it is. For every permutation psi of agents of a kind (Li et al., arXiv 2209.09845, section 2)
+it is. For every permutation psi of agents of a kind (Zhang et al., arXiv 2209.09845, section 2)
 
     P(psi S' | psi S, psi A) = P(S' | S, A),    r(psi S, psi A) = psi r(S, A).
 

@@ -104,7 +104,7 @@ def alike(generator: Stream, front: tuple[int, ...]) -> tuple[int, ...]:
 def followed(target: Weights, weights: Weights, rate: Any, front: tuple[int, ...] = ()) -> Weights:
     """Targets moved towards the weights by so much (Polyak averaging)."""
     rates = paces(rate, weights, front)
-    return tuple(torch.lerp(x, y, r) for x, y, r in zip(target, weights, rates, strict=True))  # type: ignore[arg-type]
+    return tuple(torch.lerp(x, y, r) for x, y, r in zip(target, weights, rates, strict=True))
 
 
 def bounded(trained: Trained, network: Stateless, radius: Any, front: tuple[int, ...] = ()) -> Trained:

@@ -1,0 +1,48 @@
+"""What actors and critics of temporal differences share: targets, steps of Adam, and policies that have no noise.
+
+y = clip(r + discount (1 - end) f(S'), V_min, V_max)
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from gamesim.games.recorded import Batch, Recorded
+from gamesim.networks.adam import Trained, Weights, descended, gradients
+from gamesim.networks.heads import Categorical, Head
+from gamesim.randomness import Stream
+
+
+def target_of(task: Recorded, batch: Batch, following: Tensor) -> Tensor:
+    """y, [..., b], from values of what follows."""
+    return (batch.rewards + task.discount * (1 - batch.terminated) * following).clamp(*task.bounds)
+
+
+def lowered(
+    trained: Trained, loss: Callable[[Weights], Tensor], step_size: Any, steps: int, front: tuple[int, ...]
+) -> Trained:
+    """Networks after Adam's next step down a loss, which makes so many; `front`: leading dimensions of the run."""
+    return descended(trained, gradients(loss, trained.parameters), step_size, steps, front)
+
+
+def beside(number: float | Tensor, dims: int) -> float | Tensor:
+    """A batch of hyper-parameters, [..., 1] as `solve` hands them over, against so many dimensions behind the run's."""
+    return number.reshape(*number.shape[:-1], *[1] * dims) if isinstance(number, Tensor) and number.dim() else number
+
+
+def runaway(task: Recorded, advice: str) -> dict[str, tuple[float, str]]:
+    """The limits of an algorithm with critics: three times the largest value that there can be."""
+    return {"value": (3 * task.reward_scale * max(map(abs, task.bounds)), f"the critics run away: {advice}")}
+
+
+def decided(head: Head, out: Tensor, generator: Stream) -> Tensor:
+    """Actions of policies without noise of their own, [..., agent, size]: the likeliest force, a move as drawn."""
+    return head.sample(out, generator)[0] if isinstance(head, Categorical) else head.mode(out)
+
+
+def distance(head: Head, out: Tensor, actions: Tensor) -> Tensor:
+    """How far such a policy is from actions, [..., agent]: -log pi of a move, the mean square to a force."""
+    if isinstance(head, Categorical):
+        return -head.log_prob(out, actions)
+    return (head.mode(out) - actions).square().mean(-1)
