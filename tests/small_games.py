@@ -28,9 +28,19 @@ def small(name: str = "graphon/sis", **parameters: Any) -> Any:
     return gs.make(name, **(SMALL.get(name.partition("/")[0], {}) | NEEDED.get(name, {}) | parameters))
 
 
+LITTLE = {"network": "set-transformer(width=8, heads=2, blocks=1)", "batch_size": 8}
+"""What makes solvers with networks on sets quick."""
+
+
 @cache
 def _built(name: str) -> Any:
     return small(name)
+
+
+def small_solver(name: str) -> Any:
+    """A solver with its defaults; of networks, small ones that see few transitions at a time."""
+    fields = getattr(catalog.find("solvers", name), "__dataclass_fields__", {})
+    return gs.make_solver(name, **{field: value for field, value in LITTLE.items() if "network" in fields})
 
 
 def fits(game: str, solver: str) -> bool:

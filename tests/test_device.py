@@ -7,7 +7,7 @@ import gamesim as gs
 from gamesim import catalog
 from gamesim.kernels import fused
 from gamesim.parameters import hints_of
-from small_games import PAIRS, small
+from small_games import PAIRS, small, small_solver
 
 ON_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
 
@@ -18,7 +18,7 @@ ANYWHERE = [(game, solver) for game, solver in PAIRS if "dtype" in hints_of(cata
 @pytest.mark.parametrize(("name", "solver"), ANYWHERE)
 def test_float32_stays_float32_and_agrees_with_float64(name: str, solver: str) -> None:
     single, double = (
-        gs.solve(small(name, dtype=d), gs.make_solver(solver), iterations=2) for d in ("float32", "float64")
+        gs.solve(small(name, dtype=d), small_solver(solver), iterations=2) for d in ("float32", "float64")
     )
     assert {p.dtype for p in single.policy} == {torch.float32}
     first, other = single.metric(single.target)[0, 0], double.metric(double.target)[0, 0]
@@ -30,7 +30,7 @@ def test_float32_stays_float32_and_agrees_with_float64(name: str, solver: str) -
 @pytest.mark.parametrize(("name", "solver"), ANYWHERE)
 def test_a_gpu_gives_the_numbers_of_the_cpu(name: str, solver: str) -> None:
     with fused(False):
-        here, there = (gs.solve(small(name, device=d), gs.make_solver(solver), iterations=3) for d in ("cpu", "cuda"))
+        here, there = (gs.solve(small(name, device=d), small_solver(solver), iterations=3) for d in ("cpu", "cuda"))
     assert {p.device.type for p in there.policy} == {"cuda"}
     torch.testing.assert_close(there.metric(there.target), here.metric(here.target), rtol=1e-9, atol=1e-9)
 

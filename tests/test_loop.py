@@ -21,7 +21,7 @@ from gamesim.loop import Observer, Run, Status, solve
 from gamesim.states import Played, Scored, tensors
 from gamesim.testing import check_batch, check_game, check_solver
 from gamesim.traces import Snapshot, Trace
-from small_games import GAMES, PAIRS, SOLVERS, small
+from small_games import GAMES, PAIRS, SOLVERS, small, small_solver
 
 NOISY = ("gmfg-ppo", "online-mirror-descent", "policy-mirror-descent", "ftrl")
 OF_GRAPHONS = [solver for solver in SOLVERS if ("graphon/sis", solver) in PAIRS]
@@ -742,7 +742,7 @@ def test_every_game_is_a_game_and_takes_batches(name: str) -> None:
 
 @pytest.mark.parametrize(("game", "solver"), PAIRS)
 def test_every_solver_on_every_game_that_it_takes(game: str, solver: str) -> None:
-    check_solver(gs.make_solver(solver), small(game))
+    check_solver(small_solver(solver), small(game))
 
 
 @pytest.mark.parametrize("solver", NOISY)
