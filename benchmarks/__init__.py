@@ -22,6 +22,7 @@ TABLE: Table = {
         "gamesim.benchmarks.population:suite",
         "finitely many agents: a step of play dense and sparse, drawing networks, sampling data",
     ),
+    "sets": ("gamesim.benchmarks.sets:suite", "particle worlds: steps against mpe2, VMAS and JaxMARL"),
     "stochastic": (
         "gamesim.benchmarks.stochastic:suite",
         "stochastic games: REINFORCE of many seeds, Shapley iteration, stationary equilibria",

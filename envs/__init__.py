@@ -174,6 +174,9 @@ TABLE = {
         "gamesim.envs.sets.spread:Spread",
         "cooperative navigation: cover every landmark, do not collide; variant=mpe2, vmas, omar, ...",
     ),
+    "sets/tag": ("gamesim.envs.sets.tag:Tag", "slow predators hunt fast prey among obstacles"),
+    "sets/reference": ("gamesim.envs.sets.reference:Reference", "two agents tell each other where to go"),
+    "sets/speaker-listener": ("gamesim.envs.sets.speaker_listener:SpeakerListener", "one knows the way, one walks"),
     "sets/offline": (
         "gamesim.envs.sets.recorded:RecordedPlay",
         "recorded play of a world of sets, to learn from without playing: -g data=FILE",

@@ -6,7 +6,9 @@ from typing import Any
 
 from pettingzoo.utils import parallel_to_aec  # type: ignore[import-untyped]
 
+from gamesim.envs.sets.discs import Discs
 from gamesim.envs.wrappers.alone import OnePlayer
+from gamesim.envs.wrappers.particles import Crowd
 from gamesim.envs.wrappers.rounds import Rounds
 from gamesim.envs.wrappers.walks import Observe, States
 from gamesim.errors import refuse
@@ -15,14 +17,16 @@ from gamesim.parameters import Count, convert
 
 
 def as_pettingzoo(
-    game: NormalFormGame | TabularGame,
+    game: NormalFormGame | TabularGame | Discs,
     rounds: int | None = None,
     *,
     observe: Observe = "plain",
     longest: int | None = None,
     agents: Sequence[str] | None = None,
-) -> Rounds | States:
+) -> Rounds | States | Crowd:
     """A game as a parallel environment: a normal-form game of so many rounds (1), a stochastic game until it stops.
+
+    A particle world goes on for its own number of steps, and shows what its variant shows.
 
     Agents have the players' names unless `agents` says others; `longest` truncates the episodes of a stochastic game.
 
@@ -33,6 +37,11 @@ def as_pettingzoo(
     {'1': -1.0, '2': 1.0}
     """
     observe = convert(observe, Observe, "observe")
+    if isinstance(game, Discs):
+        for name, given in (("rounds", rounds), ("longest", longest)):
+            if given is not None:
+                raise refuse(name, given, "none: a world has `steps`")
+        return Crowd(game, agents)
     rounds, longest = _lengths(game, rounds, longest)
     if isinstance(game, TabularGame):
         return States(game, observe, longest, agents)
@@ -40,7 +49,7 @@ def as_pettingzoo(
 
 
 def as_aec(
-    game: NormalFormGame | TabularGame,
+    game: NormalFormGame | TabularGame | Discs,
     rounds: int | None = None,
     *,
     observe: Observe = "one-hot",
@@ -59,7 +68,7 @@ def as_aec(
     ('player_1', 2)
     """
     if agents is None:
-        players = tuple(getattr(game, "players", ()))
+        players = game.names if isinstance(game, Discs) else tuple(getattr(game, "players", ()))
         formed = len(set(players)) == len(players) and all(re.fullmatch("[a-z]+_[0-9]+", name) for name in players)
         agents = players if formed else tuple(f"player_{i + 1}" for i in range(len(players)))
     return parallel_to_aec(as_pettingzoo(game, rounds, observe=observe, longest=longest, agents=agents))
