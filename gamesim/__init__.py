@@ -15,7 +15,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gamesim.certificates import certify, certify_equilibrium, certify_policy
-    from gamesim.data import AgentData
+    from gamesim.attention import set_attention
+    from gamesim.data import AgentData, SetData
     from gamesim.envs.wrappers import (
         approximate_exploitability,
         as_gymnasium,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gamesim.estimation import FittedGame, fit_game, fit_graphon, rearrangement_distance
     from gamesim.figures import draw
     from gamesim.formats.agents import read_agents
+    from gamesim.formats.set_arrays import read_sets
     from gamesim.games import (
         Game,
         GraphonGame,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from gamesim.games.simulator import Simulator
     from gamesim.loop import Observer, Result, Solver, Status, solve
     from gamesim.making import make, make_solver
+    from gamesim.offline.recording import record_sets
     from gamesim.populations import finite_gap, sample_agents, simulate
     from gamesim.records import Record
     from gamesim.schedules import Constant, Geometric, Power
@@ -75,6 +78,10 @@ _HOMES = {
     "Geometric": "gamesim.schedules",
     "Power": "gamesim.schedules",
     "AgentData": "gamesim.data",
+    "SetData": "gamesim.data",
+    "set_attention": "gamesim.attention",
+    "read_sets": "gamesim.formats.set_arrays",
+    "record_sets": "gamesim.offline.recording",
     "FittedGame": "gamesim.estimation",
     "approximate_exploitability": "gamesim.envs.wrappers",
     "as_gymnasium": "gamesim.envs.wrappers",

@@ -15,6 +15,7 @@ import torch
 
 from gamesim import catalog
 from gamesim.data.sets import SetData
+from gamesim.envs.sets.variants import told
 from gamesim.errors import InvalidInput, refuse
 from gamesim.games.recorded import Recorded
 from gamesim.games.worlds import SetWorld
@@ -99,8 +100,8 @@ class RecordedPlay(Recorded):
             if self.force:
                 self._require_shapes(world)
                 continue
-            told = "; ".join(differences(entry, world)) or f"{entry['id']} against {here['id']}"
-            wanted = f"the world of the data, {named(entry)} (they differ in {told}), or force=true"
+            differ = "; ".join(differences(entry, world)) or f"{entry['id']} against {here['id']}"
+            wanted = f"the world of the data, {named(entry)} ({differ}), or force=true"
             raise refuse("world", named(here), wanted)
         for world in self.worlds:
             self._require_shapes(world)
@@ -156,4 +157,4 @@ def differences(entry: dict[str, Any], world: SetWorld) -> list[str]:
     except InvalidInput:
         return []
     mine, other = (getattr(w, "facts", {}) for w in (recorded, world))
-    return [f"{name}: {mine.get(name)} against {other.get(name)}" for name in mine if mine.get(name) != other.get(name)]
+    return told(mine, other, "the one of the data", "the other")

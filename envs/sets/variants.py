@@ -159,5 +159,10 @@ def differences(first: str, second: str, agents: int = 3) -> list[str]:
     >>> print(differences("mpe2", "openai")[0])
     integration: mpe2 has position, then velocity; openai has velocity, then position
     """
-    ours, theirs = variant_facts(first, agents), variant_facts(second, agents)
-    return [f"{k}: {first} has {ours[k]}; {second} has {theirs[k]}" for k in ours if ours[k] != theirs[k]]
+    return told(variant_facts(first, agents), variant_facts(second, agents), first, second)
+
+
+def told(ours: dict[str, str], theirs: dict[str, str], first: str, second: str) -> list[str]:
+    """Where the facts of two worlds differ, one line for each."""
+    known = [k for k in ours if k in theirs and ours[k] != theirs[k]]
+    return [f"{k}: {first} has {ours[k]}; {second} has {theirs[k]}" for k in known]

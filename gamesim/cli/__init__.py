@@ -7,6 +7,7 @@ from gamesim.cli import agents as _agents  # noqa: F401  each adds its commands 
 from gamesim.cli import catalogue as _catalogue  # noqa: F401
 from gamesim.cli import certifying as _certifying  # noqa: F401
 from gamesim.cli import claims as _claims  # noqa: F401
+from gamesim.cli import data as _data  # noqa: F401
 from gamesim.cli import equilibria as _equilibria  # noqa: F401
 from gamesim.cli import solving as _solving  # noqa: F401
 from gamesim.cli.shell import KINDS, cli, entry, main

@@ -175,7 +175,7 @@ class AgentData:
 
     def subset(self, episodes: Index | None = None, agents: Index | None = None) -> "AgentData":
         """Some episodes, some agents or both, by slice, mask or indices; these may repeat, as in a bootstrap."""
-        e, n = _chosen(episodes, self.episodes, "episodes"), _chosen(agents, self.agents, "agents")
+        e, n = indices_of(episodes, self.episodes, "episodes"), indices_of(agents, self.agents, "agents")
         e, n = e.to(self.states.device), n.to(self.states.device)
         parts = {name: getattr(self, name)[e][:, :, n] for name in ("states", "actions", "rewards", "next_states")}
         source = self.source if self.source.startswith("part of ") else f"part of {self.source or 'data'}"
@@ -334,7 +334,7 @@ def _count(value: Any, field: str, names: tuple[str, ...]) -> int | None:
     return count
 
 
-def _chosen(value: Any, size: int, field: str) -> Tensor:
+def indices_of(value: Any, size: int, field: str) -> Tensor:
     """Indices below `size`, at least one."""
     value = slice(None) if value is None else value.cpu().numpy() if isinstance(value, Tensor) else value
     try:

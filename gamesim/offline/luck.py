@@ -1,0 +1,35 @@
+"""Common luck: what a seed draws is drawn once and shown to all its hyper-parameters, which differ in nothing else."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gamesim.randomness import Stream
+
+
+class Common(Stream):
+    """A stream that draws numbers [seed, hyper-parameter, ...] alike for all hyper-parameters."""
+
+    front: tuple[int, ...]
+
+    def uniform(
+        self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu", start: int = 0
+    ) -> Tensor:
+        """The numbers that one hyper-parameter alone would see, in views where there are several."""
+        shape, seeds, many = tuple(shape), 0 if isinstance(self.seeds, int) else 1, len(self.front)
+        if shape[:many] != self.front:
+            return super().uniform(shape, dtype, device, start)
+        once = (*shape[:seeds], *[1] * (many - seeds), *shape[many:])
+        return super().uniform(once, dtype, device, start).expand(shape)
+
+
+def common(generator: Stream, front: tuple[int, ...]) -> Stream:
+    """The stream from here on for a run with these leading dimensions."""
+    seeds = 0 if isinstance(generator.seeds, int) else 1
+    if len(front) == seeds:
+        return generator
+    found = object.__new__(Common)
+    found.__dict__.update(generator.__dict__)
+    found.front = front
+    return found
