@@ -13,15 +13,14 @@ from typing import Annotated, Any, Literal, final
 
 import torch
 
-from gamesim import catalog
 from gamesim.data.sets import SetData
 from gamesim.envs.sets.variants import told
 from gamesim.errors import InvalidInput, refuse
 from gamesim.games.recorded import Recorded
 from gamesim.games.worlds import SetWorld
 from gamesim.offline.behaviours import Behaviour, Medium
-from gamesim.offline.recording import described, record_sets
-from gamesim.parameters import Bounds, Count, Device, Natural, build, check
+from gamesim.offline.recording import described, record_sets, world_of
+from gamesim.parameters import Bounds, Count, Device, Natural, check
 from gamesim.parameters import plain as as_plain
 
 Discount = Annotated[float, Bounds("a number from 0 to below 1", 0, 1, high_open=True)]
@@ -126,22 +125,6 @@ class RecordedPlay(Recorded):
             file = self.data[:200] if isinstance(self.data, str) else ""
             given["data"] = {"file": file, "sha256": self.play.content}
         return {"kind": kind, **given}
-
-
-def world_of(entry: dict[str, Any], device: str = "cpu") -> SetWorld:
-    """The world that a header names by its id and parameters."""
-    if entry["id"] not in catalog.entries("games"):  # nothing is imported because a file says so
-        raise refuse("world", entry["id"], "a world of `gamesim list games`, sets/...; give world=... for another one")
-    kind, own = catalog.named("games", entry["id"])
-    if not (isinstance(kind, type) and issubclass(kind, SetWorld)):
-        raise refuse("world", entry["id"], "a world of sets: its id begins with sets/")
-    given = own | entry.get("parameters", {})
-    if "device" in getattr(kind, "__dataclass_fields__", {}):
-        given = given | {"device": device}
-    try:
-        return build(kind, given, what=entry["id"])
-    except InvalidInput as error:
-        raise InvalidInput(f"world.{error}") from None
 
 
 def named(entry: dict[str, Any]) -> str:

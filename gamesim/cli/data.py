@@ -10,7 +10,6 @@ from gamesim.cli import shell
 from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, Suggesting, cli, game_named, pairs, print_json
 from gamesim.errors import InvalidInput, refuse
 
-LARGEST = 10**5
 """Of a parameter of a world that a file names, to be played again: beyond it nobody records anything."""
 FORMS = ("minari", "omar", "d3rlpy")
 
@@ -269,13 +268,10 @@ def _world(name: str, given: dict[str, str]) -> Any:
 
 def _named_world(entry: dict[str, Any]) -> Any:
     """The world that a header names, if there is one of that name here; nothing is imported because a file says so."""
-    from gamesim import catalog
+    from gamesim.offline.recording import world_of
 
-    numbers = [x for x in entry["parameters"].values() if isinstance(x, int)]
-    if entry["id"] not in catalog.table("games") or max(numbers, default=0) > LARGEST:
-        return None
     try:
-        return _world(entry["id"], entry["parameters"])
+        return world_of(entry)
     except InvalidInput:
         return None
 

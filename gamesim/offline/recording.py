@@ -4,7 +4,7 @@ Episode i of a dataset of seed s has the i-th number of NumPy's SeedSequence(s) 
 same whether it is recorded alone or among a million, on any machine that computes with the same bits.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from torch import Tensor
 
 from gamesim import catalog
 from gamesim.data import Header, SetData, from_episodes, make_header
-from gamesim.errors import refuse
+from gamesim.errors import InvalidInput, refuse
 from gamesim.games.worlds import SetWorld
 from gamesim.offline.behaviours import Behaviour, Expert, Random, acting
 from gamesim.offline.experts import comparable
-from gamesim.parameters import Count, Natural, convert, plain
+from gamesim.parameters import Count, Natural, build, convert, plain
 from gamesim.randomness import Stream
 
 BEGINNING, PLAYING = 2**31 - 5, 2**31 - 6
@@ -32,6 +32,8 @@ LEAST = 4096
 """Agents that are played together at least: few may be computed by other loops than many, with other last bits."""
 LARGEST = 5 * 10**8
 """Numbers of a dataset's tokens."""
+MOST_ENTITIES = 10**5
+"""What a world that a file names may have of anything."""
 
 
 def record_sets(
@@ -104,6 +106,28 @@ def described(world: SetWorld) -> dict[str, Any]:
     ids = [name for name, (where, _) in catalog.table("games").items() if where == path]
     parameters = {name: value for name, value in plain(world).items() if name not in ("kind", "device")}
     return {"id": ids[0] if ids else path, "parameters": parameters}
+
+
+def world_of(entry: Mapping[str, Any], device: str | None = None) -> SetWorld:
+    """The world that a header names by its id and parameters: what `described` is undone by.
+
+    Headers are read from files of anybody: only what the catalogue has is built, and nothing that is huge.
+    """
+    if entry["id"] not in catalog.entries("games"):  # nothing is imported because a file says so
+        raise refuse("world", entry["id"], "a world of `gamesim list games`, sets/...; give world=... for another one")
+    kind, own = catalog.named("games", entry["id"])
+    if not (isinstance(kind, type) and issubclass(kind, SetWorld)):
+        raise refuse("world", entry["id"], "a world of sets: its id begins with sets/")
+    given = own | dict(entry.get("parameters", {}))
+    for name, value in given.items():
+        if isinstance(value, int) and value > MOST_ENTITIES:
+            raise refuse(f"world.{name}", value, f"at most {MOST_ENTITIES:,} where a file says it")
+    if device is not None and "device" in getattr(kind, "__dataclass_fields__", {}):
+        given = given | {"device": device}
+    try:
+        return build(kind, given, what=entry["id"])
+    except InvalidInput as error:
+        raise InvalidInput(f"world.{error}") from None
 
 
 def header_for(world: SetWorld, behaviour: Behaviour, references: dict[str, float] | None = None) -> Header:
