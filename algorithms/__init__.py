@@ -69,6 +69,11 @@ TABLE = {
         "gamesim.algorithms.model_based_pessimism:ModelBasedPessimism",
         "the best policy in the worst world that the data allow (recorded play)",
     ),
+    "pspi": ("gamesim.algorithms.pspi:PSPI", "pessimistic soft policy iteration, exact on sets/tabular"),
+    "bellman-consistent-pessimism": (
+        "gamesim.algorithms.bellman_consistent_pessimism:BellmanConsistentPessimism",
+        "the best worst value over version spaces, exact (sets/tabular)",
+    ),
     "fixed-policy": ("gamesim.algorithms.fixed_policy:FixedPolicy", "never learns: all arms alike, or one (bandits)"),
     "sparse-bandit": ("gamesim.algorithms.sparse_bandit:SparseBandit", "finds the few lags at which choices pay"),
 }

@@ -177,6 +177,10 @@ TABLE = {
     "sets/tag": ("gamesim.envs.sets.tag:Tag", "slow predators hunt fast prey among obstacles"),
     "sets/reference": ("gamesim.envs.sets.reference:Reference", "two agents tell each other where to go"),
     "sets/speaker-listener": ("gamesim.envs.sets.speaker_listener:SpeakerListener", "one knows the way, one walks"),
+    "sets/tabular": (
+        "gamesim.envs.sets.tabular:Tabular",
+        "few exchangeable agents by counts, with data: exact offline problems",
+    ),
     "sets/offline": (
         "gamesim.envs.sets.recorded:RecordedPlay",
         "recorded play of a world of sets, to learn from without playing: -g data=FILE",

@@ -82,6 +82,30 @@ TABLE = {
         "gamesim.experiments.soccer:SoccerStudy",
         "who learns to play soccer: Nash-Q, independent Q and gradients against the exact value",
     ),
+    "relational-critic": (
+        "gamesim.experiments.relational_critic:RelationalCritic",
+        "what a critic of a team learns first, against the number of agents, for four networks",
+    ),
+    "offline-spread": (
+        "gamesim.experiments.offline_spread:OfflineSpread",
+        "who learns cooperative navigation from recorded play, against the number of agents",
+    ),
+    "suboptimality-in-n": (
+        "gamesim.experiments.suboptimality_in_n:SuboptimalityInN",
+        "gaps of pessimistic offline learning against the number of agents, exactly",
+    ),
+    "n-free-lipschitz": (
+        "gamesim.experiments.n_free_lipschitz:NFreeLipschitz",
+        "how far a set transformer moves with its weights, whatever the number of agents",
+    ),
+    "attention-sink-in-sets": (
+        "gamesim.experiments.attention_sink_in_sets:AttentionSinkInSets",
+        "where attention goes when it has nowhere to go: softmax, a sink slot and sigmoid during training",
+    ),
+    "linear-attention-risk": (
+        "gamesim.experiments.linear_attention_risk:LinearAttentionRisk",
+        "linear attention that is trained reaches the least risk, in closed form",
+    ),
     "vi-clt": (
         "gamesim.experiments.vi_clt:VIClt",
         "averages of constant-step methods: variance, normality, coverage",
