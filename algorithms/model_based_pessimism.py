@@ -14,7 +14,7 @@ is followed upwards by pi, through the model, where the minimum over F has one o
 
     adversary   min_F J + weight mean TV^2            F begins at F^ and moves against pi (Rigter et al., RAMBO, 2022)
     ensemble    the least J of the members in M       F_k fitted to bootstrap samples of the data (Poisson weights)
-    penalty     r - weight max_k ||F_k - Fbar||_F / sqrt(N)                        (Yu et al., MOPO, NeurIPS 2020)
+    penalty     r - penalty max_k ||F_k - Fbar||_F / sqrt(N)                       (Yu et al., MOPO, NeurIPS 2020)
 
 f is learned by temporal differences on rollouts and on data. TV is taken of ||.||_F / sqrt(N), as `scaled` says:
 without that it is near 1 for every large set, however well each agent is foretold.
@@ -96,8 +96,10 @@ class ModelBasedPessimism:
     """What stands for the worst world."""
     members: Count = 5
     """Worlds fitted: one by maximum likelihood, the others to bootstrap samples. An adversary needs one."""
-    weight: NonNegative = 1.0
-    """Of the distance to F^ (adversary), or of the disagreement of members (penalty)."""
+    weight: NonNegative = 100.0
+    """Of the adversary's distance to F^, mean TV^2, against the return that it may take away."""
+    penalty: NonNegative = 1.0
+    """Of the disagreement of members."""
     zeta: NonNegative = 0.25
     """Members further than this from F^, in mean squared total variation, are left out."""
     scaled: bool = True
@@ -146,7 +148,7 @@ class ModelBasedPessimism:
         )  # fmt: skip
 
     def step(self, t: int, game: Recorded, state: Tried, generator: Stream) -> Tried:
-        penalty = number_of(self.weight) if self.surrogate == "penalty" else None
+        penalty = beside(self.penalty, 2) if self.surrogate == "penalty" else None
         world = Imagined(game, self.network, self.horizon, self.noise, self.scaled, penalty)
         front = front_of(state.policy, world.actor.network)
         if t == 0:
@@ -212,7 +214,10 @@ class ModelBasedPessimism:
             found: Tensor = value.mean(-1) + number_of(self.weight) * far
             return found
 
-        return replace(state, adversary=self._moved(t - self.fit, world, state, state.adversary, loss))
+        front = front_of(state.policy, world.actor.network)
+        # as slow as the policy: it has to stay near F^
+        moved = lowered(state.adversary, loss, self.actor_step_size(t), t - self.fit + 1, front)
+        return replace(state, adversary=moved)
 
     def _improved(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
         """The policy's step in the worst world, and the critics' on what happened there."""

@@ -54,13 +54,27 @@ class Layout:
         )
 
     @classmethod
-    def at(cls, offsets: Tensor) -> "Layout":
-        """From offsets (`cu_seqlens`): whole numbers [b + 1] that begin at 0 and never fall."""
-        if offsets.dim() != 1 or offsets.is_floating_point() or len(offsets) == 0 or int(offsets[0]) != 0:
-            raise refuse(
-                "offsets", f"{offsets.dtype} of shape {list(offsets.shape)}", "whole numbers [b + 1] from 0 on"
-            )
-        return cls.of(offsets.diff().to(torch.int64))
+    def at(cls, offsets: Tensor, name: str = "offsets") -> "Layout":
+        """From offsets (`cu_seqlens`): whole numbers [b + 1] that begin at 0 and never fall; refused by this name."""
+        whole = not (offsets.is_floating_point() or offsets.is_complex() or offsets.dtype == torch.bool)
+        if offsets.dim() != 1 or not whole or len(offsets) == 0:
+            raise refuse(name, f"{offsets.dtype} of shape {list(offsets.shape)}", "whole numbers [b + 1] from 0 on")
+        given = offsets.to("cpu", torch.int64)
+        if int(given[0]) != 0:
+            raise refuse(f"{name}[0]", int(given[0]), "0, where the first set begins")
+        falls = (given.diff() < 0).nonzero()
+        if len(falls):
+            i = int(falls[0]) + 1
+            raise refuse(f"{name}[{i}]", int(given[i]), f"at least {int(given[i - 1])}, where set {i - 1} begins")
+        return cls.of(given.diff(), offsets.device)
+
+    def times(self, count: int) -> "Layout":
+        """The same sets so many times over, one after the other."""
+        if self.even is not None:
+            return Layout.repeated(self.even, self.count * count, self.offsets.device)
+        copies = torch.arange(count, device=self.offsets.device)[:, None] * self.rows
+        offsets = torch.cat([self.offsets[:1], (self.offsets[1:] + copies).flatten()])
+        return Layout(offsets, self.longest, None, self.rows * count)
 
     @property
     def count(self) -> int:

@@ -1,0 +1,230 @@
+"""Conservative Q-learning: values of actions that the data do not hold are pushed down, and the policy climbs the rest.
+
+    y      = clip(r + discount (1 - end) min_j fbar_j(S', a')),  a' ~ pi(S')
+    critic   1/2 mean (f_j(S, A) - y)^2 + conservatism mean [ log sum_a e^{f_j(S, a)} - f_j(S, A) ]    down
+    actor    mean min_j f_j(S, a) + alpha H(pi),  a ~ pi(S)                                            up
+
+Kumar, Zhou, Tucker and Levine, "Conservative Q-learning for offline reinforcement learning", NeurIPS 2020, (4): CQL(H)
+with a fixed weight. The logarithm is over joint actions of a set (`deviation=joint`), by samples that are even, of
+pi(S) and of pi(S'), over their densities. There are exponentially many, even samples carry nearly all of that sum, and
+with many agents it says little about where the policy goes.
+
+`deviation=single`, multi-agent CQL, has one agent at a time do something else, the others what the data say:
+
+    critic   1/2 mean (f_j(S, A) - y)^2 + conservatism mean_i mean [ log sum_a e^{f_j(S, (a, A_-i))} - f_j(S, A) ]
+    actor    mean_i mean E min_j f_j(S, (a, A_-i)) + alpha H(pi),  a ~ pi_i(S)
+
+Shao et al., "Counterfactual conservative Q learning for offline multi-agent reinforcement learning", NeurIPS 2023,
+arXiv 2309.12696, with equal weights of agents: conservatism does not grow with N. Sum and expectation are exact for
+moves. The mean over i is estimated by one agent of each set, drawn anew in each step.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from gamesim.games.recorded import Actor, Batch, Recorded
+from gamesim.networks import Network, SetTransformer
+from gamesim.networks.adam import Trained, Weights
+from gamesim.networks.heads import Categorical
+from gamesim.offline.critics import (
+    Critic,
+    actor_of,
+    alike,
+    blank,
+    critic_of,
+    drawn,
+    followed,
+    front_of,
+    minibatch,
+    twins,
+)
+from gamesim.offline.deviations import deviating, everyone, gaps, moves, sampled, someone, valued
+from gamesim.offline.luck import common
+from gamesim.offline.targets import beside, lowered, runaway, target_of
+from gamesim.parameters import Count, Natural, NonNegative, Probability, check
+from gamesim.randomness import Stream
+from gamesim.schedules import Constant, StepSize
+
+
+@dataclass(frozen=True)
+class Conservative:
+    """The policy, its twin critics, and what they said last."""
+
+    actor: Trained
+    critic: Trained
+    """[..., 2, ...]: twins."""
+    target: Weights
+    value: Tensor
+    """mean min_j f_j(S, pi), in units of reward, 0 while the policy imitates, [...]."""
+    residual: Tensor
+    """The root of mean (f_1 - y)^2, in units of reward, [...]."""
+    gap: Tensor
+    """log sum e^f_1(S, a) - f_1(S, A), in units of reward: how much better other actions seem, [...]."""
+
+    @property
+    def policy(self) -> Weights:
+        return self.actor.parameters
+
+    @property
+    def metrics(self) -> dict[str, Tensor]:
+        return {"value": self.value, "residual": self.residual, "gap": self.gap}
+
+
+@dataclass(frozen=True)
+class ConservativeQLearning:
+    """An actor and critics that think little of what the data do not hold."""
+
+    network: Network = SetTransformer()
+    """Of the policy and of the critics: set-transformer, deep-sets, gcn or mlp."""
+    conservatism: NonNegative = 1.0
+    """How hard values of other actions are pushed down, rewards in standard deviations: 0 is plain actor-critic."""
+    deviation: Literal["joint", "single"] = "joint"
+    """Whose other actions: everyone's at once, or one agent's at a time while the others do what the data say."""
+    samples: Count = 4
+    """Other actions of a transition: so many even ones, of pi(S) and of pi(S'); single moves are all gone through."""
+    batch_size: Count = 256
+    """Transitions of a minibatch."""
+    step_size: StepSize = Constant(1e-3)
+    """Of Adam, for the critics."""
+    actor_step_size: StepSize = Constant(3e-4)
+    """Of Adam, for the policy."""
+    warm_start: Natural = 500
+    """Steps in which the policy imitates the data while critics learn, so that it does not settle on nothing yet."""
+    rate: Probability = 0.02
+    """How far targets follow in a step."""
+    alpha: NonNegative = 0.02
+    """Weight of the policy's entropy, in units of the reward's standard deviation."""
+
+    requires: ClassVar[type] = Recorded
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def actor(self, game: Recorded) -> Actor:
+        """The policy network, whose weights `result.policy` are."""
+        return actor_of(game, self.network)
+
+    def measures(self, game: Recorded) -> dict[str, Any]:
+        return {"actor": self.actor(game)}
+
+    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
+        return runaway(game, "lower step_size or conservatism, or raise batch_size")
+
+    def init(self, game: Recorded) -> Conservative:
+        actor, critics = blank(self.actor(game).network, game), blank(critic_of(game, self.network).network, game, 2)
+        nothing = torch.zeros((), **game.like)
+        return Conservative(actor, critics, critics.parameters, nothing, nothing, nothing)
+
+    def step(self, t: int, game: Recorded, state: Conservative, generator: Stream) -> Conservative:
+        actor, critic = self.actor(game), critic_of(game, self.network)
+        front = front_of(state.policy, actor.network)
+        generator = common(generator, front)
+        if t == 0:
+            critics = drawn(critic.network, state.critic, front, generator, 2)
+            state = replace(
+                state,
+                actor=drawn(actor.network, state.actor, front, generator),
+                critic=critics,
+                target=critics.parameters,
+            )
+        batch = minibatch(game, self.batch_size, generator, front)
+        luck = alike(generator, front)
+        who = everyone(batch.sets) if self.deviation == "joint" else someone(batch.sets, luck, generator)
+        state = self._criticised(t, game, critic, actor, state, batch, who, generator)
+        return self._acted(t, game, critic, actor, state, batch, who, generator)
+
+    def _criticised(
+        self,
+        t: int,
+        game: Recorded,
+        critic: Critic,
+        actor: Actor,
+        state: Conservative,
+        batch: Batch,
+        who: Tensor,
+        generator: Stream,
+    ) -> Conservative:
+        """The critics' step: towards the data, and down elsewhere."""
+        sets, head, front = batch.sets, actor.head, tuple(state.value.shape)
+        agents = len(sets.acting)
+        out = actor(state.policy, torch.cat([batch.tokens, batch.after], -2), sets.times(2))
+        here, after = out.chunk(2, -2)
+        following = head.sample(after, generator)[0]
+        y = target_of(game, batch, critic(state.target, twins(batch.after), twins(following), sets).amin(-2))
+        if self.deviation == "single" and isinstance(head, Categorical):
+            others, density = moves(head, agents, out)
+        else:
+            luck = alike(generator, front)
+            others, density = sampled(head, (here, after), self.samples, luck, agents, generator, out)
+        said = list[tuple[Tensor, Tensor]]()
+
+        def loss(weights: Weights) -> Tensor:
+            f, gap = gaps(critic, weights, batch, who, others, density)
+            error = (f - y.unsqueeze(-2)).square().mean(-1)
+            said.append((error.detach()[..., 0], gap.detach().mean(-1)[..., 0]))
+            return error / 2 + beside(self.conservatism, 1) * gap.mean(-1)
+
+        moved = lowered(state.critic, loss, self.step_size(t), t + 1, front)
+        error, gap = said[0]
+        return replace(
+            state,
+            critic=moved,
+            target=followed(state.target, moved.parameters, self.rate, front),
+            residual=error.sqrt() * game.reward_scale,
+            gap=gap * game.reward_scale,
+        )
+
+    def _acted(
+        self,
+        t: int,
+        game: Recorded,
+        critic: Critic,
+        actor: Actor,
+        state: Conservative,
+        batch: Batch,
+        who: Tensor,
+        generator: Stream,
+    ) -> Conservative:
+        """The policy's step: up, by what the more doubtful critic says, and not too sure of itself."""
+        sets, head, front = batch.sets, actor.head, tuple(state.value.shape)
+        values = list[Tensor]()
+
+        def imitation(weights: Weights) -> Tensor:
+            return -sets.team_mean(head.log_prob(actor(weights, batch.tokens, sets), batch.actions)).mean(-1)
+
+        if t < self.warm_start:
+            return replace(state, actor=lowered(state.actor, imitation, self.step_size(t), t + 1, front))
+        exact = self.deviation == "single" and isinstance(head, Categorical)
+        if isinstance(head, Categorical) and exact:
+            others, _ = moves(head, len(sets.acting), batch.actions)
+            tried = deviating(batch.actions, who, others)
+            f_moves = valued(critic, state.critic.parameters, twins(batch.tokens), twins(tried), sets).amin(-3)
+
+        def loss(weights: Weights) -> Tensor:
+            out = actor(weights, batch.tokens, sets)
+            if exact:
+                log_policy = out.log_softmax(-1)
+                policy = log_policy.exp()
+                chances = sets.teams.sum(torch.where(who[..., None], policy, 0.0)).mT
+                f, entropy = (chances * f_moves).sum(-2).mean(-1), -sets.team_mean((policy * log_policy).sum(-1))
+            else:
+                actions, log_prob = head.sample(out, generator)
+                done = torch.where(who[..., None], actions, batch.actions)
+                f = critic(state.critic.parameters, twins(batch.tokens), twins(done), sets).amin(-2).mean(-1)
+                entropy = -sets.team_mean(log_prob)
+            values.append(f.detach())
+            return -f - beside(self.alpha, 0) * entropy.mean(-1)
+
+        moved = lowered(state.actor, loss, self.actor_step_size(t), t + 1, front)
+        return replace(state, actor=moved, value=values[0] * game.reward_scale)
+
+
+@dataclass(frozen=True)
+class MultiAgentCQL(ConservativeQLearning):
+    """Conservative Q-learning that doubts one agent at a time, so that it does not grow with their number."""
+
+    deviation: Literal["joint", "single"] = "single"
+    """Whose other actions: everyone's at once, or one agent's at a time while the others do what the data say."""
