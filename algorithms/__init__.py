@@ -65,6 +65,23 @@ TABLE = {
         "gamesim.algorithms.atac:ATAC",
         "an actor against critics as pessimistic as the data allow, model-free (recorded play)",
     ),
+    "td3-bc": ("gamesim.algorithms.td3_bc:TD3BC", "follow the critic, stay close to the data (recorded play)"),
+    "iql": (
+        "gamesim.algorithms.implicit_q_learning:ImplicitQLearning",
+        "imitate the better actions of the data (recorded play)",
+    ),
+    "cql": (
+        "gamesim.algorithms.conservative_q_learning:ConservativeQLearning",
+        "values of unseen joint actions pushed down (recorded play)",
+    ),
+    "ma-cql": (
+        "gamesim.algorithms.conservative_q_learning:MultiAgentCQL",
+        "the same, one agent at a time (recorded play)",
+    ),
+    "omar": (
+        "gamesim.algorithms.omar:OMAR",
+        "conservative critics, and a search for better actions (recorded play)",
+    ),
     "model-based-pessimism": (
         "gamesim.algorithms.model_based_pessimism:ModelBasedPessimism",
         "the best policy in the worst world that the data allow (recorded play)",

@@ -43,6 +43,7 @@ from gamesim.offline.critics import (
     one_of,
     twins,
 )
+from gamesim.offline.luck import common
 from gamesim.offline.targets import runaway
 from gamesim.parameters import Count, Natural, NonNegative, Positive, Probability, check
 from gamesim.randomness import Stream
@@ -125,7 +126,7 @@ class ATAC:
                 drawn(critic.network, state.critic, front, generator, 2),
             )
             state = replace(state, actor=policy, critic=critics, target=critics.parameters)
-        batch = minibatch(game, self.batch_size, generator, front)
+        batch, generator = minibatch(game, self.batch_size, generator, front), common(generator, front)
         state = self._criticised(t, game, critic, actor, state, batch, generator)
         return self._acted(t, critic, actor, state, batch, generator)
 

@@ -46,6 +46,7 @@ from gamesim.offline.critics import (
     twins,
 )
 from gamesim.offline.imagined import Imagined, Transitions, first_member, lifted
+from gamesim.offline.luck import common
 from gamesim.offline.targets import beside, lowered, runaway
 from gamesim.parameters import Bounds, Count, NonNegative, Probability, check
 from gamesim.randomness import Stream
@@ -153,7 +154,7 @@ class ModelBasedPessimism:
         front = front_of(state.policy, world.actor.network)
         if t == 0:
             state = self._begun(world, state, front, generator)
-        batch = minibatch(game, self.batch_size, generator, front)
+        batch, generator = minibatch(game, self.batch_size, generator, front), common(generator, front)
         if t < self.fit:
             return self._fitted(t, world, state, batch, generator)
         if t == self.fit:

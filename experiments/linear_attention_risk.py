@@ -154,8 +154,8 @@ class LinearAttentionRisk:
             "examples and drifting tasks of the squared distance to the best predictions. Of the curves for retrieved "
             "examples the dashed one is the approximation of the literature, the full one exact. The loss is not "
             "convex in Q, K, V: some seeds of d5-n20-decay stay at a point with V on the inputs rather than on the "
-            "answers, at twice the best risk, and some of rank 2 at other eigenvectors than the best. Chosen after trials: "
-            "the step size, among 0.02 and 0.05, and d of the retrieved examples, among 5 and 10."
+            "answers, at twice the best risk, and some of rank 2 at other eigenvectors than the best. Chosen after "
+            "trials: the step size, among 0.02 and 0.05, and d of the retrieved examples, among 5 and 10."
         )
         return Study(claims, [Chart("risk", [training, retrieval(found)])], rows, notes)
 

@@ -1,8 +1,8 @@
 """n-free-lipschitz: how far a network of attention moves with its weights does not grow with the set, if it averages.
 
-Zhang, Liu, Wang and Yang, "Relational reasoning via set transformers: provable efficiency and applications to MARL",
-NeurIPS 2022, arXiv 2209.09845: the generalisation error of set transformers with softmax, rows in the unit ball and
-mean pooling does not depend on the number N of agents. What carries the covering argument is one layer,
+Zhang, Liu, Wang, Tan, Yang and Wang, "Relational reasoning via set transformers: provable efficiency and applications
+to MARL", NeurIPS 2022, arXiv 2209.09845: the generalisation error of set transformers with softmax, rows in the unit
+ball and mean pooling does not depend on the number N of agents. What carries the covering argument is one layer,
 
     max_i || [SM(X W X^T) X V - SM(X W' X^T) X V']_i ||  <=  ||V - V'|| + ||V|| ||W - W'||
 

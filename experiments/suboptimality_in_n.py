@@ -1,8 +1,8 @@
 """suboptimality-in-n: how the gap of pessimistic offline learning depends on the number of agents.
 
-Zhang, Liu, Wang and Yang, "Relational reasoning via set transformers: provable efficiency and applications to MARL",
-NeurIPS 2022, arXiv 2209.09845. With classes of permutation-invariant functions of a fixed size, a normalised team
-reward and as many transitions for every N, the suboptimality J(pi*) - J(pi_hat) is, up to coverage, of the order of
+Zhang, Liu, Wang, Tan, Yang and Wang, "Relational reasoning via set transformers: provable efficiency and applications
+to MARL", NeurIPS 2022, arXiv 2209.09845. With classes of permutation-invariant functions of a fixed size, a normalised
+team reward and as many transitions for every N, the gap J(pi*) - J(pi_hat) is, up to coverage, of the order of
 
     model-free    pi_hat = argmax_pi min { f(S0, pi) : E(f, pi; D) <= eps }              sqrt(eps), free of N
     model-based   pi_hat = argmax_pi min { V_F^pi(S0) : mean TV(P_F, P_hat)^2 <= zeta }  sqrt(zeta), zeta ~ log(N) / n

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from gamesim.errors import InvalidInput
 from gamesim.kernels import attention, fused
-from gamesim.kernels.attention import attend, attend_within, serves
+from gamesim.kernels.attention import attend, attend_between, attend_within, serves, serves_between
 
 RAGGED = (3, 1, 17, 0, 30, 2, 2, 2, 2, 5, 5, 40, 1, 1, 1, 1, 1)
 KINDS: dict[str, dict[str, Any]] = {
@@ -289,6 +289,73 @@ def test_only_what_is_wanted_has_a_gradient() -> None:
     grad = torch.autograd.grad(attend(q, k, v, where, where, scale=0.5)[1].sum(), q)[0]
     assert_close(grad, torch.autograd.grad(plain(q, k, v, where, where, scale=0.5)[1].sum(), q)[0])
     assert not attend(q, k, v, where, where, kind="sigmoid", scale=0.5)[1].requires_grad
+
+
+def between(x: Tensor, inward: Any, outward: Any, heads: int, where: Tensor, **options: Any) -> Tensor:
+    """Products of torch around one set at a time."""
+
+    def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return x @ weight if bias is None else x @ weight + bias.unsqueeze(-2)
+
+    q, k, v = affine(x, *inward).unflatten(-1, (3, heads, -1)).unbind(-3)
+    return affine(plain(q, k, v, where, where, **options)[0].flatten(-2), *outward)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sizes", [RAGGED, (3,) * 200, (300, 2, 100)])
+def test_products_and_attention_in_one_loop(sizes: tuple[int, ...], kind: str, dtype: torch.dtype) -> None:
+    where = offsets(sizes)
+    options = {**KINDS[kind], "scale": 0.3}
+    x = drawn(int(where[-1]), 20, dtype=dtype)
+    inward = drawn(20, 144, seed=1, dtype=dtype) / 5, drawn(144, seed=2, dtype=dtype)
+    outward = drawn(48, 80, seed=3, dtype=dtype) / 7, drawn(80, seed=4, dtype=dtype)
+    wanted = between(*(x.double(), [w.double() for w in inward], [w.double() for w in outward]), 3, where, **options)
+    found = attend_between(x, inward, outward, 3, where, **options)
+    assert serves_between(x, inward, outward, 3, kind, 300) is None
+    if kind == "topk" and dtype == torch.float32:  # which is third may be a matter of rounding
+        assert float((found - wanted).abs().amax(-1).gt(1e-5).double().mean()) < 0.02
+    else:
+        close = {torch.float32: 4e-6, torch.float64: 1e-13}[dtype]
+        assert_close(found.double(), wanted, atol=close * max(1.0, float(wanted.abs().max())), rtol=close)
+
+
+def test_products_of_many_seeds_in_one_loop() -> None:
+    where = offsets(RAGGED)
+    x = drawn(3, int(where[-1]), 16, dtype=torch.float32)
+    inward = drawn(3, 16, 48, seed=1, dtype=torch.float32) / 4, drawn(3, 48, seed=2, dtype=torch.float32)
+    outward = drawn(3, 16, 16, seed=3, dtype=torch.float32) / 4, None
+    sink = drawn(3, 1, 2, seed=4, dtype=torch.float32)
+    found = attend_between(x, inward, outward, 2, where, scale=0.3, sink=sink)
+    assert_close(found, between(x, inward, outward, 2, where, scale=0.3, sink=sink), atol=4e-6, rtol=4e-6)
+    for seed in range(3):
+        weights = (inward[0][seed], inward[1][seed]), (outward[0][seed], None)
+        assert torch.equal(found[seed], attend_between(x[seed], *weights, 2, where, scale=0.3, sink=sink[seed]))
+    shared = attend_between(x, (inward[0][1], inward[1][1]), (outward[0][1], None), 2, where, scale=0.3, sink=sink[1])
+    assert torch.equal(shared[1], found[1])
+    part = slice(int(where[4]), int(where[5]))
+    weights = (inward[0][2], inward[1][2]), (outward[0][2], None)
+    alone = attend_between(x[2, part], *weights, 2, offsets((30,)), scale=0.3, sink=sink[2])
+    assert torch.equal(alone, found[2, part])
+
+
+def test_one_loop_says_what_it_does_not_take() -> None:
+    x, inward, outward = drawn(4, 16), (drawn(16, 48), drawn(48)), (drawn(16, 16), None)
+    assert serves_between(x, inward, outward, 2, "softmax", 4) is None
+    assert "multiples of 8" in str(serves_between(x, (drawn(16, 36), None), (drawn(12, 16), None), 2, "softmax", 4))
+    assert "[d, 3 d']" in str(serves_between(x, (drawn(12, 48), None), outward, 2, "softmax", 4))
+    assert "type" in str(serves_between(x.float(), inward, outward, 2, "softmax", 4))
+    assert "one piece" in str(serves_between(x, (drawn(48, 16).mT, None), outward, 2, "softmax", 4))
+    assert "not linear" in str(serves_between(x, inward, outward, 2, "linear", 4))
+    learned = drawn(16, 48).requires_grad_(), None
+    assert "no gradient" in str(serves_between(x, learned, outward, 2, "softmax", 4))
+    with torch.no_grad():
+        assert serves_between(x, learned, outward, 2, "softmax", 4) is None
+    assert "as wide" in str(serves_between(x, (inward[0], drawn(16)), outward, 2, "softmax", 4))
+    with pytest.raises(InvalidInput, match="multiples of 8"):
+        attend_between(x, (drawn(16, 36), None), (drawn(12, 16), None), 2, offsets((4,)), scale=1.0)
+    empty = attend_between(x[:0], inward, outward, 2, offsets((0, 0)), scale=1.0)
+    assert empty.shape == (0, 16)
 
 
 def test_it_says_what_it_does_not_take() -> None:

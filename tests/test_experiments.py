@@ -24,6 +24,27 @@ OTHERWISE = {
         "hands-average": "undecided",
         "random-average": "undecided",
     },
+    "relational-critic": {"mlp-6": "undecided", "gap-grows": "undecided"},  # five seeds
+    "attention-sink-in-sets": {
+        "sigmoid-learns": "undecided",  # four seeds, and a training that is short
+        "softmax-sink": "undecided",
+        "softmax-blank-grows": "undecided",
+        "slot-absorbs": "undecided",
+        "slot-is-used": "undecided",
+        "sigmoid-none": "undecided",
+        "sigmoid-none-raw": "fails",  # weights that do not sum to one may all be large
+    },
+    "linear-attention-risk": {
+        "d5-n20-decay-rank2-risk": "undecided",  # some seeds stay at bad stationary points
+        "d5-n20-decay-rank2-cosine": "undecided",
+        "retrieved-0.6-cosine": "undecided",
+        "drift-gated-risk": "undecided",
+    },
+    "n-free-lipschitz": {
+        "class-sigmoid-plain-mean-grows": "fails",  # projected rows hide that sums grow
+        "layer-sigmoid-log-n-mean-flat": "undecided",
+        "free-sigmoid-log-n-mean-flat": "undecided",
+    },
     "suboptimality-in-n": {"linear-model-free-gap": "undecided"},  # the interval of its growth over N holds the bound
     "sparse-bandit-regret": {"h50-present-linear": "undecided"},
 }

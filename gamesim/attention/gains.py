@@ -15,8 +15,8 @@ and by layers, with the change of W and V at most 1 each, |dg| <= ||w|| d_L,
 A sum in place of the mean multiplies this by N. Sigmoids without a shift add up to N / 2 or so. With the shift -log N
 a weight and its slope are at most e^s / N: N is gone again, for factors e^||W_i|| before ||V_i|| and 1 + ||V_i||.
 
-Zhang, Liu, Wang and Yang, "Relational reasoning via set transformers: provable efficiency and applications to MARL",
-NeurIPS 2022, arXiv 2209.09845.
+Zhang, Liu, Wang, Tan, Yang and Wang, "Relational reasoning via set transformers: provable efficiency and applications
+to MARL", NeurIPS 2022, arXiv 2209.09845.
 """
 
 import math

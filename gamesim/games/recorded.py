@@ -249,7 +249,7 @@ class Recorded(ABC):
 
     def start(self) -> Policy:
         """Everyone moves at random: one law over the moves, [a]; networks begin elsewhere."""
-        return self.worlds[0].start()
+        return tuple(x.to(**self.like) for x in self.worlds[0].start())
 
     @staticmethod
     def require(point: Any, field: str) -> None:

@@ -385,6 +385,8 @@ def _tile(context, rows, s, to, to_row, a, a_row, a_step, b, b_step, length, ont
 
 
 EIGHT, FOUR, TWO, ONE = (0,) * 8, (0,) * 4, (0,) * 2, (0,)
+PANEL = (0,) * (4 if WIDE else 2)
+SIX = (0,) * 6
 UNIT, AFRESH = np.int64(1), np.bool_(False)  # as literals they would have functions compiled for themselves
 
 
@@ -571,6 +573,69 @@ def _cross(s, rows, columns, to, to_row, to_column, a, a_row, a_step, b, b_colum
             c += 1
 
 
+@intrinsic
+def _panel(context, rows, columns, s, x, x_row, weight, weight_row, bias, out, out_row, length):
+    """out[r, c] = bias[c] + sum_t x[r, t] weight[t, c], all of them tensors, columns c in vectors, all in registers."""
+    m, n = len(rows), len(columns)
+
+    def code(context, builder, signature, given):
+        _, _, _, x, x_row, weight, weight_row, bias, out, out_row, length = given
+        kind = signature.args[2]
+        element, index = kind.dtype, x.type
+        lanes, vector = LANES[element], ir.VectorType(_ir(element), LANES[element])
+        at = lambda place, r, row: builder.add(place, builder.mul(ir.Constant(index, r), row))  # noqa: E731
+        starts = [_far(context, builder, kind, at(x, r, x_row)) for r in range(m)]
+        above = _far(context, builder, kind, weight)
+        sums = [[cgutils.alloca_once(builder, vector) for _ in range(n)] for _ in range(m)]
+        for c in range(n):
+            first = cgutils.alloca_once_value(builder, _constant(builder, vector, 0.0))
+            with builder.if_then(builder.icmp_signed("!=", bias, ir.Constant(index, 0))):
+                from_bias = builder.gep(_far(context, builder, kind, bias), [ir.Constant(index, c * lanes)])
+                builder.store(_load(builder, element, from_bias), first)
+            for r in range(m):
+                builder.store(builder.load(first), sums[r][c])
+        with cgutils.for_range(builder, length, intp=index) as loop:
+            row = builder.gep(above, [builder.mul(loop.index, weight_row)])
+            w = [_load(builder, element, builder.gep(row, [ir.Constant(index, c * lanes)])) for c in range(n)]
+            for r in range(m):
+                each = _spread(builder, builder.load(builder.gep(starts[r], [loop.index])), lanes)
+                for c in range(n):
+                    builder.store(_fused(builder, each, w[c], builder.load(sums[r][c])), sums[r][c])
+        for r in range(m):
+            to = _far(context, builder, kind, at(out, r, out_row))
+            for c in range(n):
+                _store(builder, element, builder.load(sums[r][c]), builder.gep(to, [ir.Constant(index, c * lanes)]))
+        return context.get_dummy_value()
+
+    return types.void(rows, columns, s, *[types.intp] * 8), code
+
+
+@_inner
+def _product(s, x, x_row, weight, weight_row, bias, out, out_row, rows, inputs, outputs):
+    """out = x weight + bias; outputs are a multiple of LANES, bias 0 is none."""
+    W = _width(s)
+    c = 0
+    while c < outputs:
+        wide = W * len(PANEL) if outputs - c >= W * len(PANEL) else W
+        w, b = weight + c, bias + c if bias else bias
+        r = 0
+        while r < rows:
+            y, to = x + r * x_row, out + r * out_row + c
+            if rows - r >= 6:
+                if wide > W:
+                    _panel(SIX, PANEL, s, y, x_row, w, weight_row, b, to, out_row, inputs)
+                else:
+                    _panel(SIX, ONE, s, y, x_row, w, weight_row, b, to, out_row, inputs)
+                r += 6
+            else:
+                if wide > W:
+                    _panel(ONE, PANEL, s, y, x_row, w, weight_row, b, to, out_row, inputs)
+                else:
+                    _panel(ONE, ONE, s, y, x_row, w, weight_row, b, to, out_row, inputs)
+                r += 1
+        c += wide
+
+
 # --- probabilities: rows of keys, a query (or a query of a set) in each lane ------------------------------------------
 
 
@@ -669,7 +734,8 @@ def _weigh_back(s, p, ds, keys, kind, top, ends, given, kept):
 KIND, TOP, HEADS, SIZE, FIRST, LAST, LONGEST, LEADS = np.arange(8)
 Q, K, V, KEY_BIAS, SINK, BIAS, OUT, LSE, OUT_GRAD, LSE_GRAD = np.arange(8, 48, 4)
 Q_GRAD, K_GRAD, V_GRAD, KEY_BIAS_GRAD, SINK_GRAD, BIAS_GRAD = np.arange(48, 72, 4)
-TABLE = 72
+X, INWARD, INWARD_BIAS, OUTWARD, OUTWARD_BIAS, Y, WIDTHS = np.arange(72, 100, 4)
+TABLE = 100
 """What `table` has: settings, then of each tensor its place (0: there is none) and its steps of lead, row and head."""
 
 
@@ -708,7 +774,7 @@ def _row(s, table, tensor, lead, i, h, count, to):
         s[to + l] = one_of(s, _at(table, tensor, lead, i + l, h))
 
 
-@_inner
+@njit(inline="always", **OPTIONS)
 def _forward_alone(s, table, scale, offsets_q, offsets_k, lead, b, h):
     W = _width(s)
     kind, size, longest = table[KIND], table[SIZE], table[LONGEST]
@@ -741,7 +807,7 @@ def _added(s, table, tensor, lead, row, h, x):
     set_one(s, at, one_of(s, at) + x)
 
 
-@_inner
+@njit(inline="always", **OPTIONS)
 def _backward_alone(s, table, scale, offsets_q, offsets_k, lead, b, h):
     W, F = _width(s), s.dtype.type
     kind, size, longest = table[KIND], table[SIZE], table[LONGEST]
@@ -906,7 +972,7 @@ def _rows_together(queries, keys, D, W):
     return np.int64(0), k, v, g, p, p + queries * keys * W, added, factor, ends, ends + W, ends + 2 * W
 
 
-@_inner
+@njit(inline="always", **OPTIONS)
 def _forward_together(s, places, table, scale, offsets_q, offsets_k, lead, b, count):
     """Out and lse of the sets and heads in lanes, all as large as set b; the first `count` lanes count."""
     W = _width(s)
@@ -933,7 +999,7 @@ def _forward_together(s, places, table, scale, offsets_q, offsets_k, lead, b, co
     _into_lanes(s, row_q, places, table, OUT, lead, offsets_q, queries)
 
 
-@_inner
+@njit(inline="always", **OPTIONS)
 def _backward_together(s, places, table, scale, offsets_q, offsets_k, lead, b, count):
     W, F = _width(s), s.dtype.type
     queries, keys = offsets_q[b + 1] - offsets_q[b], offsets_k[b + 1] - offsets_k[b]
@@ -996,32 +1062,79 @@ def _run(offsets_q, offsets_k, b, last):
 
 
 def _over_sets(alone, together):
-    def over(table, scale, offsets_q, offsets_k, s, places):
+    @njit(inline="always", **OPTIONS)
+    def over(table, scale, offsets_q, offsets_k, s, places, lead, first, last):
         W, heads = _width(s), table[HEADS]
-        for lead in range(table[LEADS]):
-            b = table[FIRST]
-            while b < table[LAST]:
-                end, queries, keys = _run(offsets_q, offsets_k, b, table[LAST])
-                pairs = (end - b) * heads
-                short = 0 < queries <= FEW and 0 < keys <= FEW and (queries + keys) * table[SIZE] <= SHORT
-                if short and 2 * pairs >= W:
-                    for pair in range(0, pairs, W):
-                        count = min(W, pairs - pair)
-                        _lanes(places, table, b, pair, count, W)
-                        together(s, places, table, scale, offsets_q, offsets_k, lead, b, count)
-                else:
-                    for each in range(b, end):
-                        for h in range(heads):
-                            alone(s, table, scale, offsets_q, offsets_k, lead, each, h)
-                b = end
+        b = first
+        while b < last:
+            end, queries, keys = _run(offsets_q, offsets_k, b, last)
+            pairs = (end - b) * heads
+            short = 0 < queries <= FEW and 0 < keys <= FEW and (queries + keys) * table[SIZE] <= SHORT
+            if short and 2 * pairs >= W:
+                for pair in range(0, pairs, W):
+                    count = min(W, pairs - pair)
+                    _lanes(places, table, b, pair, count, W)
+                    together(s, places, table, scale, offsets_q, offsets_k, lead, b, count)
+            else:
+                for each in range(b, end):
+                    for h in range(heads):
+                        alone(s, table, scale, offsets_q, offsets_k, lead, each, h)
+            b = end
 
     return over
 
 
-forward = cached(njit, nogil=True)(_over_sets(_forward_alone, _forward_together))
-"""Out and lse of all sets of the table; arrays are offsets, scratch and where lanes are."""
-backward = cached(njit, nogil=True)(_over_sets(_backward_alone, _backward_together))
-"""Gradients of what went into `forward`; probabilities are computed again from lse."""
+_forward_sets = _over_sets(_forward_alone, _forward_together)
+_backward_sets = _over_sets(_backward_alone, _backward_together)
+
+
+@_pasted
+def _before(s, table, lead, begin, rows, room):
+    """Queries, keys and values of some rows into `room`, from where the sets' loops take them."""
+    inputs, inner = table[WIDTHS], table[HEADS] * table[SIZE]
+    x, weight, bias = _at(table, X, lead, begin, 0), _at(table, INWARD, lead, 0, 0), _at(table, INWARD_BIAS, lead, 0, 0)
+    _product(s, x, table[X + 2], weight, table[INWARD + 2], bias, room, 3 * inner, rows, inputs, 3 * inner)
+    for n in range(3):
+        table[Q + 4 * n] = room + n * inner - begin * 3 * inner
+        table[Q + 4 * n + 1], table[Q + 4 * n + 2], table[Q + 4 * n + 3] = 0, 3 * inner, table[SIZE]
+    out = room + rows * 3 * inner
+    table[OUT], table[OUT + 1], table[OUT + 2], table[OUT + 3] = out - begin * inner, 0, inner, table[SIZE]
+    lse = out + rows * inner
+    table[LSE], table[LSE + 1], table[LSE + 2], table[LSE + 3] = lse - begin * table[HEADS], 0, table[HEADS], 1
+    return out
+
+
+@cached(njit, nogil=True)
+def forward(table, scale, offsets_q, offsets_k, s, places):
+    """Out and lse of all sets of the table; arrays are offsets, scratch and where lanes are.
+
+    Where the table has X, between two products, piece by piece: x to y without a q, k, v or out in memory.
+    """
+    inner = table[HEADS] * table[SIZE]
+    for lead in range(table[LEADS]):
+        first = table[FIRST]
+        while first < table[LAST]:
+            last, out = table[LAST], table[X]
+            begin, rows = offsets_q[first], np.int64(0)
+            if table[X]:
+                last = first + 1
+                while last < table[LAST] and offsets_q[last + 1] - begin <= table[WIDTHS + 2]:
+                    last += 1
+                rows = offsets_q[last] - begin
+                out = _before(s, table, lead, begin, rows, table[WIDTHS + 3])
+            _forward_sets(table, scale, offsets_q, offsets_k, s, places, lead, first, last)
+            if table[X]:
+                y, weight = _at(table, Y, lead, begin, 0), _at(table, OUTWARD, lead, 0, 0)
+                bias, outputs = _at(table, OUTWARD_BIAS, lead, 0, 0), table[WIDTHS + 1]
+                _product(s, out, inner, weight, table[OUTWARD + 2], bias, y, table[Y + 2], rows, inner, outputs)
+            first = last
+
+
+@cached(njit, nogil=True)
+def backward(table, scale, offsets_q, offsets_k, s, places):
+    """Gradients of what went into `forward`; probabilities are computed again from lse."""
+    for lead in range(table[LEADS]):
+        _backward_sets(table, scale, offsets_q, offsets_k, s, places, lead, table[FIRST], table[LAST])
 
 
 def scratch(longest, size, top, dtype):

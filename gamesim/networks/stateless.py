@@ -4,7 +4,6 @@ Modules of gamesim.attention take weights with leading dimensions, so that seeds
 run as one batch. Weights are drawn from a named stream, never from a global generator.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ class Stateless:
         found: Tensor = functional_call(self.module, self.named(weights), arguments)
         return found
 
-    def named(self, weights: Weights) -> Mapping[str, Tensor]:
+    def named(self, weights: Weights) -> dict[str, Tensor]:
         """The weights by the names of the module's parameters."""
         return dict(zip(self.names, weights, strict=True))
 

@@ -1,0 +1,50 @@
+"""Networks on sets, as choices: `network=set-transformer(width=48, blocks=2)`.
+
+For every permutation psi of the rows of a set X, invariant networks have f(psi X) = f(X), one value for the set, and
+equivariant ones g(psi X) = psi g(X), one value for each agent (Zaheer et al., "Deep sets", NeurIPS 2017). What pools
+rows is a mean, never a sum, so that bounds do not grow with the set (Zhang et al., arXiv 2209.09845).
+"""
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from gamesim.parameters import plain
+
+
+class Network(ABC):
+    """A kind of network with its sizes; `module` makes one. The same weights serve sets of all sizes.
+
+    A kind is written as a call, and printed as one:
+
+    >>> from gamesim.networks import GCN, SetTransformer
+    >>> str(SetTransformer(width=48, blocks=1)), str(GCN())
+    ('set-transformer(width=48, blocks=1)', 'gcn')
+    """
+
+    kinds: ClassVar[dict[str, type]] = {}
+
+    def __init_subclass__(cls) -> None:
+        Network.kinds[kind_of(cls)] = cls
+
+    @abstractmethod
+    def module(self, inputs: int, outputs: int, *, pooled: bool, most: int) -> nn.Module:
+        """A module of zeros, for `Stateless`; its forward(x[..., row, inputs], layout, acting[row']) gives
+
+        [..., b, outputs], a value for each set, where `pooled`; or else [..., row', outputs], one for each of the rows
+        `acting`. Sets have at most `most` rows, which matters to networks that are not invariant.
+        """
+
+    def __str__(self) -> str:
+        """The kind, and what differs from its defaults."""
+        fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
+        said = ", ".join(f"{f.name}={plain(value)}" for f, value in fields if value != f.default)
+        return kind_of(type(self)) + (f"({said})" if said else "")
+
+
+def kind_of(cls: type) -> str:
+    """The name of a kind as it is typed."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
