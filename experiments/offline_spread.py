@@ -190,8 +190,10 @@ def notes(effort: Effort) -> str:
         else (" No GPU was found, so that there are three agents only: more take days on a CPU.")
     )
     return (
-        f"{effort.episodes} episodes of 25 steps on five rungs from random to expert, world sets/spread of variant mpe2; "
-        f"{effort.iterations:,} steps of Adam on minibatches of {effort.batch_size}, {effort.seeds} seeds as one batch; "
-        f"networks: {', '.join(effort.networks.values())}. Scores of {effort.evaluation_episodes} episodes, the same for "
-        f"everyone, in which each agent does what is likeliest.{without}"
+        f"{effort.episodes} episodes of 25 steps on five rungs from random to expert, world sets/spread of variant "
+        f"mpe2; {effort.iterations:,} steps of Adam on minibatches of {effort.batch_size}, {effort.seeds} seeds as one "
+        f"batch; networks: {', '.join(effort.networks.values())}. Scores of {effort.evaluation_episodes} episodes, the "
+        "same for everyone, in which each agent does what is likeliest. On every rung the likeliest move is the "
+        "expert's, so that imitation would come to the expert's score with data and steps enough: what is compared is "
+        f"equally many steps.{without}"
     )

@@ -305,7 +305,7 @@ def _judge(run: Run) -> None:
 
 def _beyond(run: Run, newest: dict[str, Tensor]) -> bool:
     """Whether a metric of the solver's own is larger than one of a run that makes sense; says so, with its advice."""
-    limits = getattr(run.solver, "limits", lambda game: {})(run.game)
+    limits: dict[str, tuple[float, str]] = getattr(run.solver, "limits", lambda game: {})(run.game)
     for name, (most, advice) in limits.items():
         value = float(newest[name].abs().max())
         if value > most:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gamesim.errors import InvalidInput
 from gamesim.games.episodic import EpisodicGame
@@ -71,17 +72,20 @@ def _check_world(world: SetWorld) -> None:
     assert tuple(rewards.shape) == (3, n), "step(): a reward for each agent, [..., n]"
     assert bool(rewards.isfinite().all()), "step(): rewards must be finite"
     again, same = world.step(world.restored(tokens), actions)
-    close = {"atol": 1e-5, "rtol": 1e-4}
-    assert torch.allclose(world.tokens(again), world.tokens(after), **close), "restored(): another state than tokens()"
-    assert torch.allclose(same, rewards, **close), "restored(): another state than tokens()"
+
+    def close(x: Tensor, y: Tensor) -> bool:
+        return torch.allclose(x, y, atol=1e-5, rtol=1e-4)
+
+    assert close(world.tokens(again), world.tokens(after)), "restored(): another state than tokens()"
+    assert close(same, rewards), "restored(): another state than tokens()"
     order = torch.cat([(types[:n] == kind).nonzero()[:, 0].flip(0) for kind in types[:n].unique()])
     place = torch.cat([(types[:n] == kind).nonzero()[:, 0] for kind in types[:n].unique()])
     renamed = torch.arange(world.entities, device=tokens.device)
     renamed[place] = order
     other, paid = world.step(world.restored(tokens[:, renamed]), actions[:, renamed[:n]])
     words = "agents of a kind are renamed, and something else happens: kinds_of_entity must tell apart who differs"
-    assert torch.allclose(world.tokens(other), world.tokens(after)[:, renamed], **close), words
-    assert torch.allclose(paid, rewards[:, renamed[:n]], **close), words
+    assert close(world.tokens(other), world.tokens(after)[:, renamed]), words
+    assert close(paid, rewards[:, renamed[:n]]), words
     require_policy(world.start(), field="start()")
 
 
