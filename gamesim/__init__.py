@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gamesim.certificates import certify, certify_equilibrium, certify_policy
     from gamesim.attention import set_attention
+    from gamesim.certificates import certify, certify_equilibrium, certify_policy
     from gamesim.data import AgentData, SetData
     from gamesim.envs.wrappers import (
         approximate_exploitability,

@@ -14,11 +14,11 @@ from gamesim.algorithms.independent_ppo import IndependentPPO, actor_loss, criti
 from gamesim.envs.stochastic.families import Team, ZeroSumStochastic
 from gamesim.errors import InvalidInput
 from gamesim.feedback.perceptrons import network
-from gamesim.networks.adam import Trained, adam
 from gamesim.feedback.temporal import following
 from gamesim.games import StochasticGame
 from gamesim.games.simulator import Moment, Simulator
 from gamesim.loop import solve
+from gamesim.networks.adam import Trained, adam
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Geometric, Power
 from gamesim.testing import check_solver

@@ -1,4 +1,4 @@
-"""Recorded play as a problem: minibatches hold what the data hold, measures are play in the world, bad pairs refused."""
+"""Recorded play as a problem: minibatches hold what the data hold, measures are play in the world, bad pairs fail."""
 
 import json
 from dataclasses import replace
@@ -113,7 +113,8 @@ def test_random_play_scores_about_nothing_and_the_expert_about_a_hundred() -> No
 
 def test_another_variant_is_refused_unless_forced() -> None:
     data = RecordedPlay(episodes=2, evaluation_episodes=2).play
-    with pytest.raises(InvalidInput, match=r"world: got .sets/spread, variant vmas., expected the world of the data, .*mpe2"):
+    words = r"world: got .sets/spread, variant vmas., expected the world of the data, .*mpe2"
+    with pytest.raises(InvalidInput, match=words):
         RecordedPlay(data=data, world=Spread(variant="vmas"))
     with pytest.raises(InvalidInput, match="reward"):  # what differs is explained
         RecordedPlay(data=data, world=Spread(variant="omar"))
@@ -127,7 +128,7 @@ def test_another_variant_is_refused_unless_forced() -> None:
 def test_a_file_names_no_code_to_import() -> None:
     data = RecordedPlay(episodes=2).play
     worlds = [{"id": "os:system", "parameters": {}}]
-    with pytest.raises(InvalidInput, match="world: got .os:system"):
+    with pytest.raises(InvalidInput, match=r"world: got .os:system"):
         RecordedPlay(data=replace(data, header=data.header | {"worlds": worlds}))
     wrong = [{"id": "sets/spread", "parameters": {"agents": 3, "colour": 1}}]
     with pytest.raises(InvalidInput, match="colour"):
@@ -146,7 +147,7 @@ def test_a_file_names_no_code_to_import() -> None:
 )
 def test_bad_fields_are_refused_by_name(given: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidInput, match=words):
-        RecordedPlay(**given).play
+        assert RecordedPlay(**given).play
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ all seeds share one layout. Measured is play in the world: each agent's likelies
 
     score = 100 (return - return of random play) / (return of the expert - return of random play)
 
-Zhang et al., "Relational reasoning via set transformers", NeurIPS 2022, arXiv 2209.09845, section 2 for the setting; Fu et
-al., "D4RL", arXiv 2004.07219, for the score.
+Zhang et al., "Relational reasoning via set transformers", NeurIPS 2022, arXiv 2209.09845, section 2 for the setting; Fu
+et al., "D4RL", arXiv 2004.07219, for the score.
 """
 
 import math
