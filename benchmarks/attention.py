@@ -140,14 +140,17 @@ class Case:
     def _held(self, part: str, taken: dict[str, float], bar: float | None, missing: str) -> Row:
         ours = taken.pop("ours")
         alone = taken.pop("products alone", None)
-        against = ["MHA", "SDPA"] if self.layout.even and self.layout.longest <= COMPILED_TO else list(taken)
-        peer = min(taken[name] for name in against)
-        note = "best of MHA and SDPA" if len(against) == 2 else "best of all options"
+        best = min(taken, key=lambda name: taken[name])
+        if part == "forward" and self.layout.even and self.layout.longest <= COMPILED_TO:
+            peer = min(taken["MHA"], taken["SDPA"])
+            note = f"best of MHA and SDPA; {taken[best] / ours:.2f} times as fast as the best of all, {best}"
+        else:
+            peer, note = taken[best], f"best of all, {best}"
         note += "; " + ", ".join(f"{name} {1e3 * each:.1f}" for name, each in taken.items()) + " ms"
         if alone is not None:
             note += f"; the products alone {1e3 * alone:.1f} ms"
         if part == "forward":
-            note += "; " + str(set_attention(*self._example(), cu_q=self.layout, explain=True)).split(":")[0]
+            note += f"; path {set_attention(*self._example(), cu_q=self.layout, explain=True).path}"
         return row(f"{self.name}/{part}", ours, peer, bar, note + missing)
 
     def _example(self) -> tuple[Tensor, Tensor, Tensor]:

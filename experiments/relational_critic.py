@@ -151,8 +151,9 @@ class RelationalCritic:
                 claims += judged(n, test) if name == "reward" else [best(name, n, test)]
             if name == "reward":
                 claims.append(grows({n: {who: x.test for who, x in several.items()} for n, several in found.items()}))
-            panels.append(panel(case, found))
-        return Study(claims, [Chart("r-squared", panels)], rows, NOTES)
+            panels += panels_of(case, found)
+        charts = [Chart(f"r-squared-{name}", panels[2 * i : 2 * i + 2]) for i, name in enumerate(effort.steps)]
+        return Study(claims, charts, rows, NOTES)
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -331,16 +332,17 @@ def ahead(id: str, words: str, difference: Tensor) -> Claim:
     return at_least(id, f"{words}, difference of test R^2", mean, 0.0, interval)
 
 
-def panel(case: Case, found: Mapping[int, Mapping[str, Learned]]) -> Panel:
-    curves, agents = list[Curve](), list(found)
-    for network in NETWORKS:
-        test = torch.stack([found[n][network].test for n in agents])
-        low, high = test.amin(1).tolist(), test.amax(1).tolist()
-        curves.append(Curve(network, agents, test.mean(1).tolist(), low, high, dots=True))
-    for network in NETWORKS:
-        train = [float(found[n][network].train.mean()) for n in agents]
-        curves.append(Curve(f"{network}, learned from", agents, train, dashed=True))
-    return Panel(case.title, "agents", "R^2", curves, log_x=True, log_y=False)
+def panels_of(case: Case, found: Mapping[int, Mapping[str, Learned]]) -> list[Panel]:
+    """R^2 on fresh episodes, and beside it on what was learned from."""
+    panels, agents = list[Panel](), list(found)
+    for title, part in ((case.title, "test"), (f"{case.title}: what was learned from", "train")):
+        curves = list[Curve]()
+        for network in NETWORKS:
+            value = torch.stack([getattr(found[n][network], part) for n in agents])
+            low, high = value.amin(1).tolist(), value.amax(1).tolist()
+            curves.append(Curve(network, agents, value.mean(1).tolist(), low, high, dots=True))
+        panels.append(Panel(title, "agents", "R^2", curves, log_x=True, log_y=False))
+    return panels
 
 
 NOTES = (

@@ -5,6 +5,9 @@
     topk:     softmax over the keys whose x_in is at least the top-th largest; all of those that are equal to it
     sigmoid:  p_in = 1 / (1 + exp(-x_in - bias)),  bias = -log(keys of the set) unless given
 
+`attend_between` has the products before and after it in the same loop, without gradients: most of what attention of
+small sets costs is those products, and memory between them.
+
 A query without keys, or whose keys are all at -inf, has out 0 and lse -inf. The backward pass computes probabilities
 again from lse and keeps nothing else; it cannot be differentiated itself, and says so: the plain twin can.
 """
