@@ -6,6 +6,10 @@ if __name__ != "gamesim.benchmarks":
 from gamesim.catalog import Table
 
 TABLE: Table = {
+    "attention": (
+        "gamesim.benchmarks.attention:suite",
+        "attention within sets against every option of torch: blocks and cores, dense and ragged",
+    ),
     "estimation": (
         "gamesim.benchmarks.estimation:suite",
         "learning from agents: regressions against scikit-learn, whole fits, and how near they come",

@@ -147,7 +147,11 @@ class LinearAttentionRisk:
         words = "tasks that drift: less risk with a gate on the examples than without"
         claims.append(below("gate-helps", words, found["drift-gated"].double(), found["drift-plain"].double()))
         curves = [band(name, times[1:], e[:, 1:].double().clamp(min=1e-9)) for name, e in excess.items()]
-        training = Panel("Training", "step", "risk over the best, less one", curves, log_x=True)
+        split = sum(name.startswith("d") and not name.startswith("drift") for name in excess)
+        training = [
+            Panel(title, "step", "risk over the best, less one", part, log_x=True)
+            for title, part in (("Training", curves[:split]), ("Training: retrieved, drift", curves[split:]))
+        ]
         notes = (
             f"{seeds} seeds, {steps} steps of Adam from {STEP_SIZE:g} down to 0, {BATCH} fresh prompts each. The risk "
             f"is exact but for means over {TESTS:,} new prompts: of the part that is blind to signs, and for retrieved "
@@ -157,7 +161,7 @@ class LinearAttentionRisk:
             "answers, at twice the best risk, and some of rank 2 at other eigenvectors than the best. Chosen after "
             "trials: the step size, among 0.02 and 0.05, and d of the retrieved examples, among 5 and 10."
         )
-        return Study(claims, [Chart("risk", [training, retrieval(found)])], rows, notes)
+        return Study(claims, [Chart("risk", [*training, retrieval(found)])], rows, notes)
 
 
 def retrieval(found: dict[str, Tensor]) -> Panel:

@@ -11,7 +11,7 @@ from gamesim.attention import Layout, compiled, merged, plain, set_attention
 from gamesim.attention.attend import answer
 from gamesim.attention.call import Call
 from gamesim.attention.compiled import Kernel
-from gamesim.attention.paths import PATHS, SDPA_FROM, Path
+from gamesim.attention.paths import PATHS, Path
 from gamesim.errors import InvalidInput
 from gamesim.kernels import fused
 
@@ -467,8 +467,6 @@ def test_what_is_explained_is_what_is_taken_and_every_other_path_has_a_reason() 
         off = set_attention(x, x, x, cu_q=Layout.of([3, 5]), explain=True)
     assert off.path == "sdpa"
     assert off.others["fused"] == "fused kernels are turned off"
-    long = rows([SDPA_FROM] * 2)
-    assert set_attention(long, long, long, cu_q=Layout.repeated(SDPA_FROM, 2), explain=True).path == "sdpa"
     assert set_attention(x, x, x, path="plain", explain=True).why == "asked for"
     with pytest.raises(InvalidInput, match=r"path: got .sdpa.*log-sum-exp"):
         set_attention(x, x, x, path="sdpa", return_lse=True)
@@ -523,7 +521,7 @@ class Foreign:
 def test_kernels_that_know_less_of_sinks_are_completed(monkeypatch, sinks, rows_too) -> None:
     monkeypatch.setattr(compiled, "load", lambda name: Foreign())
     kernel = Kernel("foreign", "", "cpu", sinks, key_bias=False, bias_by_set=False)
-    path = Path("foreign", "", kernel.serves, lambda call: None, kernel.attend, kernel.takes_sink)
+    path = Path("foreign", "", kernel.serves, kernel.attend, kernel.takes_sink)
     x, layout = rows([2, 3], 2), Layout.of([2, 3])
     sink = drawn(2, 5, 2, seed=1) if rows_too else drawn(2, 1, 2, seed=1)
     call = Call(x, x, x, layout, layout, "softmax", 0.5, sink=sink)

@@ -22,6 +22,7 @@ from gamesim.attention.layers import Block, FeedForward, Linear, Norm, affine, c
 from gamesim.attention.layout import Layout
 from gamesim.attention.plain import Kind
 from gamesim.errors import refuse, unknown
+from gamesim.kernels import attention as kernel
 
 __all__ = ["ISAB", "MAB", "PMA", "SAB", "FeedForward", "Linear", "Looped", "Norm", "SetAttention"]
 
@@ -82,6 +83,14 @@ class SetAttention(Block):
     ) -> Tensor:
         """Rows x attend to rows y of the same set, or to each other; x stands `copies` times one behind the other."""
         kind, top, scale = self.kind, self.top, self.scale
+        if y is None and self.out is not None and self.sink_kind != "key":
+            inward, outward = ((e.weight, e.bias) for e in (self.projection, self.out))
+            if kernel.serves_between(x, inward, outward, self.heads, kind, layout.longest) is None:
+                return kernel.attend_between(  # products and attention in one loop, where nobody asks for gradients
+                    x, inward, outward, self.heads, layout.offsets, kind=kind, top=top,
+                    scale=(self.width // self.heads) ** -0.5 if scale is None else scale,
+                    sink=None if self.sink_kind == "none" else self.sink.unsqueeze(-2),
+                )  # fmt: skip
         if y is None:
             qkv = self.projection(x).unflatten(-1, (3, self.heads, self.width // self.heads))
             q = qkv.select(-3, 0)
