@@ -89,7 +89,7 @@ class ATAC:
     actor_step_size: StepSize = Constant(3e-4)
     """Of Adam, for the policy: below that of the critics, who have to keep up."""
     warm_start: Natural = 1000
-    """Steps in which the policy imitates the data and critics learn its value, before anyone is pessimistic."""
+    """Steps in which the policy imitates and critics learn its value; a run that is no longer does nothing else."""
     rate: Probability = 0.02
     """How far targets follow in a step."""
     radius: Positive = 100.0

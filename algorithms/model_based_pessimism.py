@@ -104,11 +104,11 @@ class ModelBasedPessimism:
     zeta: NonNegative = 0.25
     """Members further than this from F^, in mean squared total variation, are left out."""
     scaled: bool = True
-    """Total variation of ||.||_F / sqrt(N)."""
+    """Total variation of ||.||_F / sqrt(N), about one agent; false: of ||.||_F, as in the theory, near 1 for many."""
     noise: Spread = 0.1
     """s, in units of how much features change in a step, where the fit is not worse than that."""
     fit: Count = 1000
-    """Steps of maximum likelihood before the policy leaves the data."""
+    """Steps of maximum likelihood, in which the policy imitates; a run that is no longer does nothing else."""
     horizon: Count = 3
     """Steps of a rollout, h."""
     real: Share = 0.5

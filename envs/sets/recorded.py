@@ -1,13 +1,16 @@
 """Recorded play of a world of sets, to learn from without playing: a file, or episodes of a behaviour made on the spot.
 
     gamesim data make sets/spread --behaviour medium --episodes 1000 --out spread.npz
-    gamesim run sets/offline atac -g data=spread.npz
+    gamesim run sets/offline atac -g data=spread.npz --iterations 4000 --every 500
 
 Policies are measured in the worlds that the data name. Another world may be given, of the same variant: what was
 learned in one definition of a world and measured in another says nothing, unless that is what is asked (`force`).
 """
 
-from dataclasses import dataclass, fields
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, final
 
@@ -19,13 +22,13 @@ from gamesim.errors import InvalidInput, refuse
 from gamesim.games.recorded import Recorded
 from gamesim.games.worlds import SetWorld
 from gamesim.offline.behaviours import Behaviour, Medium
-from gamesim.offline.recording import described, record_sets, world_of
+from gamesim.offline.recording import LARGEST, MOST_ENTITIES, described, measured_references, record_sets, world_of
 from gamesim.parameters import Bounds, Count, Device, Natural, check
 from gamesim.parameters import plain as as_plain
 
 Discount = Annotated[float, Bounds("a number from 0 to below 1", 0, 1, high_open=True)]
-OWN = ("id", "variant")
-"""What makes two worlds one definition; everything else that differs is said as well."""
+HOW = ("dtype", "outside", "device")
+"""Parameters that say how a world is computed, not which one it is."""
 
 
 @final
@@ -36,9 +39,10 @@ class RecordedPlay(Recorded):
     data: str | SetData | None = None
     """A file that `gamesim data make` wrote, or the data themselves; none: recorded on the spot."""
     world: str | SetWorld | None = None
-    """To record or to measure in: an id or a world; none: that of the data, or else sets/spread."""
+    """To record or to measure in: a world, or an id with what differs, as sets/spread(variant=omar, actions=continuous)
+    from the world of the data or else from defaults; none: that of the data, or sets/spread."""
     agents: Count | tuple[Count, ...] | None = None
-    """How many, to record or to measure with; [3, 6] for a world of each; none: as the data have, or else 3."""
+    """How many, to record or to measure with; [3,6] for a world of each; none: as the data have, or else 3."""
     behaviour: Behaviour = Medium()
     """Who acts in data recorded on the spot: random, medium, expert or replay."""
     episodes: Count = 200
@@ -58,7 +62,11 @@ class RecordedPlay(Recorded):
 
     def __post_init__(self) -> None:
         check(self)
+        if isinstance(self.agents, tuple) and not 0 < len(set(self.agents)) == len(self.agents):
+            raise refuse("agents", list(self.agents), "one number or more, each once")
         self._require_same()
+        for world in self.worlds:
+            self._require_room(world)
 
     @property
     def like(self) -> dict[str, Any]:
@@ -67,29 +75,75 @@ class RecordedPlay(Recorded):
     @cached_property
     def play(self) -> SetData:
         if isinstance(self.data, SetData):
-            return self.data
+            return self.data.to("cpu")
         if self.data is not None:
             return SetData.load(self.data)
         return record_sets(self.worlds, self.behaviour, self.episodes, self.data_seed)
 
     @cached_property
     def worlds(self) -> tuple[SetWorld, ...]:
-        if isinstance(self.world, SetWorld):
-            return (self.world,)
-        if self.data is not None and self.world is None and self.agents is None:
-            return tuple(world_of(entry, self.device) for entry in self.play.header["worlds"])
-        own = {} if self.data is None else self.play.header["worlds"][0]
-        id = self.world or own.get("id", "sets/spread")
-        given = own.get("parameters", {}) if id == own.get("id") else {}
         many = self.agents if isinstance(self.agents, tuple) else (self.agents,)
-        return tuple(
-            world_of({"id": id, "parameters": given | ({} if n is None else {"agents": n})}, self.device) for n in many
-        )
+        if isinstance(self.world, SetWorld):
+            return tuple(_of_so_many(self.world, n) for n in many)
+        recorded = self._recorded
+        id, said = _typed(self.world) if self.world else (recorded[0]["id"] if recorded else "sets/spread", {})
+        if "agents" in said and self.agents is not None:
+            raise refuse("agents", self.agents, f"nothing beside world={self.world}, which says it")
+        own = [entry["parameters"] for entry in recorded if entry["id"] == id] or [{}]
+        given = [mine | said for mine in (own if self.agents is None else own[:1])]
+        if self.world or self.agents is not None:
+            made = [world_of({"id": id, "parameters": x}, self.device, typed=self.world is not None) for x in given]
+        else:
+            made = [world_of(entry, self.device) for entry in recorded or [{"id": id}]]
+        return tuple(dict.fromkeys(_of_so_many(world, n) for world in made for n in many))
+
+    @cached_property
+    def _recorded(self) -> list[dict[str, Any]]:
+        """The header's entries of worlds that episodes of the data are from; none where there are no data yet."""
+        if self.data is None:
+            return []
+        return [self.play.header["worlds"][i] for i in self.play.world.unique().tolist()]
+
+    @cached_property
+    def references(self) -> tuple[Mapping[str, float] | None, ...]:
+        """Those of the header, and measured here for other worlds, unless the data have been recorded without."""
+        header = self.play.header
+        known = dict[str, Mapping[str, float]]()
+        for i, entry in enumerate(header["worlds"]):
+            known |= {_meaning(x): header["references"].get(str(i), {}) for x in _canonical(entry)}
+        found = list[Mapping[str, float] | None]()
+        for world in self.worlds:
+            own = known.get(_meaning(described(world)))
+            if own is None:
+                own = measured_references(world) if any(known.values()) else {}
+            scale = own.keys() >= {"random", "expert"} and own["random"] != own["expert"]
+            found.append(own if scale else None)
+        return tuple(found)
+
+    def _require_room(self, world: SetWorld) -> None:
+        """Refuse a world elsewhere, and measures that no memory holds."""
+        place = torch.device(world.like["device"])
+        if place.type != torch.device(self.device).type:
+            raise refuse("world", f"one on {place}", f"one on {self.device}, as device says")
+        most = LARGEST // (world.entities * len(world.features))
+        if self.evaluation_episodes > most:
+            raise refuse("evaluation_episodes", self.evaluation_episodes, f"at most {most:,} in {type(world).__name__}")
+
+    def _require_sizes(self) -> None:
+        """Refuse data that are not of the sizes of the worlds that they name."""
+        for group in self._groups:
+            entry = self.play.header["worlds"][group.world]
+            for world in _built(entry):
+                if (world.acting, world.entities) != (group.acting, group.size):
+                    what = f"{group.acting} agents among {group.size} entities"
+                    wanted = f"{world.acting} among {world.entities}, as header.worlds[{group.world}] says"
+                    raise refuse(f"data.agents[{int(group.transitions[0])}]", what, wanted)
 
     def _require_same(self) -> None:
         """Refuse data of another definition than that of the worlds to measure in, and say what differs."""
         if self.data is None:
             return
+        self._require_sizes()
         known = {(entry["id"], entry["parameters"].get("variant")) for entry in self.play.header["worlds"]}
         for world in self.worlds:
             here = described(world)
@@ -135,9 +189,53 @@ def named(entry: dict[str, Any]) -> str:
 
 def differences(entry: dict[str, Any], world: SetWorld) -> list[str]:
     """In what two worlds differ: each fact of both where they have facts."""
+    for recorded in _built(entry):
+        mine, other = (getattr(w, "facts", {}) for w in (recorded, world))
+        return told(mine, other, "the one of the data", "the other")
+    return []
+
+
+def _built(entry: dict[str, Any]) -> Iterator[SetWorld]:
+    """The world that a header names, if there is one here."""
     try:
-        recorded = world_of(entry)
+        yield world_of(entry)
     except InvalidInput:
-        return []
-    mine, other = (getattr(w, "facts", {}) for w in (recorded, world))
-    return told(mine, other, "the one of the data", "the other")
+        return
+
+
+def _canonical(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    """An entry of a header as it would be written now, and as it is."""
+    return [entry, *map(described, _built(entry))]
+
+
+def _meaning(entry: dict[str, Any]) -> str:
+    """Which world an entry of a header is, however it is computed."""
+    kept = {name: value for name, value in entry["parameters"].items() if name not in HOW}
+    return json.dumps([entry["id"], as_plain(kept)], sort_keys=True)
+
+
+def _of_so_many(world: SetWorld, agents: int | None) -> SetWorld:
+    """The world with another number of agents."""
+    if agents is None:
+        return world
+    if not is_dataclass(world) or "agents" not in {f.name for f in fields(world)}:
+        id = described(world)["id"]
+        wanted = f"none: {id} has no parameter of that name; write others as world={id}(name=value)"
+        raise refuse("agents", agents, wanted)
+    if agents > MOST_ENTITIES:
+        raise refuse("agents", agents, f"at most {MOST_ENTITIES:,}")
+    return replace(world, agents=agents)
+
+
+def _typed(text: str) -> tuple[str, dict[str, Any]]:
+    """An id and parameters, as `sets/spread(variant=omar, actions=continuous)`."""
+    id, opens, rest = (part.strip() for part in text.partition("("))
+    if bool(opens) != rest.endswith(")") or not id:
+        raise refuse("world", text, "an id, or an id with parameters, as sets/spread(variant=omar)")
+    found = dict[str, Any]()
+    for part in re.split(r",(?![^\[(]*[\])])", rest.removesuffix(")")) if rest.removesuffix(")").strip() else []:
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or name in found:
+            raise refuse("world", text, f"name=value, each name once; {part.strip()!r} is none")
+        found[name] = int(value) if value.isdecimal() else value
+    return id, found

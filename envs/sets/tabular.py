@@ -45,7 +45,7 @@ class Tabular(CountedTask):
     """A random homogeneous Markov decision process by multisets, with data."""
 
     agents: Count = 3
-    """N."""
+    """How many, N; all are alike."""
     local_states: Few = 2
     """Of one agent."""
     local_actions: Few = 2

@@ -21,7 +21,7 @@ def data_group() -> None:
     \b
     gamesim data make sets/spread --behaviour medium --out spread.npz       a dataset
     gamesim data inspect spread.npz                                        what is in it, checked
-    gamesim run sets/offline atac -g data=spread.npz                       learn from it
+    gamesim run sets/offline bc -g data=spread.npz --every 10              learn from it
     """
 
 

@@ -1,1 +1,1 @@
-"""Files that people already have: graphs now, game files later."""
+"""Files that people already have, read as data only: games, graphs, agents, sets of agents, logs of acceptance."""

@@ -14,7 +14,7 @@ et al., "D4RL", arXiv 2004.07219, for the score.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -36,6 +36,8 @@ from gamesim.states import expanded
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Minibatches take turns in rounding their shares of each world by multiples of this, spread evenly in [0, 1]."""
+AT_ONCE = 2**20
+"""States whose kinds of entities are compared together."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ class Recorded(ABC):
 
     @property
     @abstractmethod
+    def references(self) -> Sequence[Mapping[str, float] | None]:
+        """Returns of `random` play and of the `expert` in each of `worlds`; none where there is no scale."""
+
+    @property
+    @abstractmethod
     def like(self) -> dict[str, Any]:
         """dtype and device of networks."""
 
@@ -155,9 +162,10 @@ class Recorded(ABC):
 
     @cached_property
     def reward_scale(self) -> float:
-        """The standard deviation of the team's reward over the data; 1 where it never changes."""
-        spread = float(self.play.team_rewards.std(correction=0))
-        return spread if spread > 0 else 1.0
+        """The standard deviation of the team's reward over the data; 1 where it never changes, but for rounding."""
+        rewards = self.play.team_rewards
+        spread = float(rewards.std(correction=0))
+        return spread if spread > 1e-6 * float(rewards.abs().max()) else 1.0
 
     @cached_property
     def bounds(self) -> tuple[float, float]:
@@ -180,19 +188,41 @@ class Recorded(ABC):
 
     @cached_property
     def _groups(self) -> list["Group"]:
-        """The transitions of each world."""
+        """The transitions of each world, and of each size where the sets of one world differ."""
         data = self.play
+        sizes, agents = data.entities[data.before], data.agents
+        later = torch.cat([sizes.new_zeros(1, dtype=torch.bool), data.episode.diff() == 0])
+        for name, has, is_, what in (
+            ("after", data.entities[data.after], sizes, "entities"),
+            ("agents", agents, torch.where(later, agents.roll(1), agents), "agents"),
+        ):
+            if bool((wrong := has != is_).any()):
+                k = int(wrong.nonzero()[0])
+                raise refuse(f"data.{name}[{k}]", f"{int(has[k])} {what}", f"{int(is_[k])}, as before in its episode")
         world = data.world.long()[data.episode]
+        key = (world * (sizes.max() + 1) + sizes) * (agents.max() + 1) + agents
         first = data.time == 0
         found = []
-        for w in world.unique().tolist():
-            chosen = (world == w).nonzero()[:, 0]
+        for one in key.unique():
+            chosen = (key == one).nonzero()[:, 0]
             begun = chosen[first[chosen]]
-            one = int(data.before[chosen[0]])
-            size = int(data.offsets[one + 1] - data.offsets[one])
-            types = data.types[data.offsets[one] : data.offsets[one] + size]
-            found.append(Group(chosen, begun, size, int(data.agents[chosen[0]]), types.to(self.like["device"])))
+            size, acting = int(sizes[chosen[0]]), int(agents[chosen[0]])
+            types = self._kinds(torch.cat([data.before[chosen], data.after[chosen]]).unique(), size)
+            found.append(Group(int(world[chosen[0]]), chosen, begun, size, acting, types.to(self.like["device"])))
         return found
+
+    def _kinds(self, states: Tensor, size: int) -> Tensor:
+        """The kinds of the entities of some states of one size, which are those of the first one, [size]."""
+        data, lines = self.play, torch.arange(size)
+        types = data.types[data.offsets[states[0]] + lines]
+        for part in states.split(AT_ONCE):
+            wrong = (data.types[data.offsets[part][:, None] + lines] != types).any(-1)
+            if bool(wrong.any()):
+                state = int(part[wrong.nonzero()[0, 0]])
+                i = int(data.offsets[state])
+                wanted = f"{types.tolist()}, as in state {int(states[0])} of the same world and size"
+                raise refuse(f"data.types[{i}:{i + size}]", data.types[i + lines].tolist(), wanted)
+        return types
 
     def batch(self, size: int, generator: Stream, front: tuple[int, ...] | None = None) -> Batch:
         """A minibatch of so many transitions for each element of `front`, which begins with the number of seeds."""
@@ -254,6 +284,8 @@ class Recorded(ABC):
     @staticmethod
     def require(point: Any, field: str) -> None:
         """Refuse what is no network: policies here are weights, or one law of moves."""
+        if field == "start":
+            raise refuse(field, "a policy", "none: solvers draw their networks, each seed its own")
         if not isinstance(point, tuple) or not point or not all(isinstance(x, Tensor) for x in point):
             raise refuse(field, type(point).__name__, "a tuple of tensors: the weights of a policy network")
         for i, x in enumerate(point):
@@ -262,25 +294,32 @@ class Recorded(ABC):
 
     def metrics(self, policy: Policy, actor: Actor | None = None) -> dict[str, Tensor]:
         """The mean return over agents of an episode, and its score; of each world where there are several."""
-        returns = {w.acting: self._return(w, policy, actor) for w in self.worlds}
-        scores = [self._score(i, x) for i, x in enumerate(returns.values())]
-        found = {"score": torch.stack(scores).mean(0)} if all(s is not None for s in scores) else {}
-        found = {"return": torch.stack(list(returns.values())).mean(0)} | found
+        returns = [self._return(w, policy, actor) for w in self.worlds]
+        found = {"return": torch.stack(returns).mean(0)}
+        scales = [x for x in self.references if x is not None]
+        if len(scales) == len(returns):
+            scores = [100 * (x - s["random"]) / (s["expert"] - s["random"]) for x, s in zip(returns, scales, strict=True)]
+            found["score"] = torch.stack(scores).mean(0)
         if len(returns) > 1:
-            found |= {f"return_{n}": x for n, x in returns.items()}
+            found |= {f"return_{name}": x for name, x in zip(self._names, returns, strict=True)}
         return found
 
-    def _score(self, world: int, returned: Tensor) -> Any:
-        between = self.play.header.get("references", {}).get(str(world))
-        if not between or between["expert"] == between["random"]:
-            return None
-        return 100 * (returned - between["random"]) / (between["expert"] - between["random"])
+    @cached_property
+    def _names(self) -> list[str]:
+        """Of worlds: how many act, or where several have as many, their place."""
+        acting = [str(w.acting) for w in self.worlds]
+        return acting if len(set(acting)) == len(acting) else [f"world_{i}" for i in range(len(acting))]
 
     def _return(self, world: SetWorld, policy: Policy, actor: Actor | None) -> Tensor:
         if actor is None:
             return world.returns_of_law(policy[0], self.evaluation_episodes)
-        front = policy[0].shape[: policy[0].dim() - len(actor.network.shapes[0])]
-        return self.returned(world, policy, actor, tuple(front))
+        front = tuple(policy[0].shape[: max(policy[0].dim() - len(actor.network.shapes[0]), 0)])
+        given, wanted = [tuple(x.shape) for x in policy], [(*front, *shape) for shape in actor.network.shapes]
+        if given != wanted:
+            i = next((i for i, (x, y) in enumerate(zip(given, wanted, strict=False)) if x != y), min(len(given), len(wanted)))
+            what, other = (f"shape {list(s[i])}" if i < len(s) else "nothing" for s in (given, wanted))
+            raise refuse(f"policy[{i}]", what, f"{other}, as this network has")
+        return self.returned(world, policy, actor, front)
 
     @torch.no_grad()
     def returned(self, world: SetWorld, weights: Weights, actor: Actor, front: tuple[int, ...]) -> Tensor:
@@ -303,8 +342,9 @@ class Recorded(ABC):
 
 @dataclass(frozen=True)
 class Group:
-    """The transitions of one world of the data."""
+    """The transitions of one world of the data, in sets of one size."""
 
+    world: int
     transitions: Tensor
     begun: Tensor
     """Those that begin an episode."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gamesim import catalog
 from gamesim.data import Header, SetData, from_episodes, make_header
+from gamesim.data.headers import MANY
 from gamesim.errors import InvalidInput, refuse
 from gamesim.games.worlds import SetWorld
 from gamesim.offline.behaviours import Behaviour, Expert, Random, acting
@@ -53,8 +54,8 @@ def record_sets(
         raise refuse("behaviour", "none", f"at least one of {', '.join(Behaviour.kinds)}")
     many, seed = convert(episodes, Count, "episodes"), convert(seed, Natural, "seed")
     places = [worlds] if isinstance(worlds, SetWorld) else list(worlds)
-    if not places:
-        raise refuse("worlds", "none", "at least one world to record in")
+    if not 1 <= len(places) <= MANY:
+        raise refuse("worlds", len(places) or "none", f"1 to {MANY} worlds to record in")
     for world in places:
         if not isinstance(world, SetWorld):
             raise refuse("world", type(world).__name__, "a world of sets; `gamesim list games` shows them as sets/...")
@@ -108,26 +109,36 @@ def described(world: SetWorld) -> dict[str, Any]:
     return {"id": ids[0] if ids else path, "parameters": parameters}
 
 
-def world_of(entry: Mapping[str, Any], device: str | None = None) -> SetWorld:
+def world_of(entry: Mapping[str, Any], device: str | None = None, typed: bool = False) -> SetWorld:
     """The world that a header names by its id and parameters: what `described` is undone by.
 
-    Headers are read from files of anybody: only what the catalogue has is built, and nothing that is huge.
+    Headers are read from files of anybody: only what the catalogue has is built, and nothing that is huge; what
+    somebody `typed` may also be a module:Class of their own.
     """
-    if entry["id"] not in catalog.entries("games"):  # nothing is imported because a file says so
-        raise refuse("world", entry["id"], "a world of `gamesim list games`, sets/...; give world=... for another one")
-    kind, own = catalog.named("games", entry["id"])
+    id = str(entry["id"])
+    if id not in catalog.entries("games") and not (typed and ":" in id):  # nothing is imported because a file says so
+        wanted = f"one of {', '.join(_known())}"
+        wanted += "; sets/... in full" if typed else "; the data name it: say world=... where it is another one"
+        raise refuse("world", id, wanted)
+    kind, own = catalog.named("games", id)
     if not (isinstance(kind, type) and issubclass(kind, SetWorld)):
-        raise refuse("world", entry["id"], "a world of sets: its id begins with sets/")
+        raise refuse("world", id, f"a world of sets: {', '.join(_known())}")
     given = own | dict(entry.get("parameters", {}))
     for name, value in given.items():
         if isinstance(value, int) and value > MOST_ENTITIES:
-            raise refuse(f"world.{name}", value, f"at most {MOST_ENTITIES:,} where a file says it")
+            raise refuse(f"world.{name}", value, f"at most {MOST_ENTITIES:,}")
     if device is not None and "device" in getattr(kind, "__dataclass_fields__", {}):
         given = given | {"device": device}
     try:
         return build(kind, given, what=entry["id"])
     except InvalidInput as error:
         raise InvalidInput(f"world.{error}") from None
+
+
+def _known() -> list[str]:
+    """The ids of the worlds of sets."""
+    found = [name for name in sorted(catalog.table("games")) if name.startswith("sets/")]
+    return [name for name in found if issubclass(catalog.find("games", name), SetWorld)]
 
 
 def header_for(world: SetWorld, behaviour: Behaviour, references: dict[str, float] | None = None) -> Header:
