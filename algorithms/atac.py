@@ -21,59 +21,29 @@ renaming of agents; the reward is the mean of the team, so that V_max is one for
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from gamesim.games.recorded import Actor, Batch, Recorded
+from gamesim.games.recorded import Batch, Recorded
 from gamesim.networks import Network, SetTransformer
-from gamesim.networks.adam import Trained, Weights, descended, gradients
-from gamesim.offline.critics import (
-    Critic,
-    actor_of,
-    blank,
-    bounded,
-    critic_of,
-    drawn,
-    followed,
-    front_of,
-    minibatch,
-    number_of,
-    one_of,
-    twins,
-)
-from gamesim.offline.luck import common
-from gamesim.offline.targets import runaway
-from gamesim.parameters import Count, Natural, NonNegative, Positive, Probability, check
+from gamesim.networks.adam import Weights, adam
+from gamesim.offline.critics import blank, bounded, critic_of, followed, one_of, twins
+from gamesim.offline.learners import Judged, Lesson, Offline
+from gamesim.offline.targets import beside
+from gamesim.parameters import Count, Natural, NonNegative, Positive, Probability
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
 
 @dataclass(frozen=True)
-class Adversaries:
-    """The policy, the twin critics that argue against it, and what they said last."""
-
-    actor: Trained
-    critic: Trained
-    """[..., 2, ...]: twins."""
-    target: Weights
-    value: Tensor
-    """mean f_1(S_0, pi), or of f_1(S, pi) - f_1(S, A) where pessimism is relative; in units of reward, [...]."""
-    residual: Tensor
-    """The root of mean (f_1 - y)^2, in units of reward, [...]."""
-
-    @property
-    def policy(self) -> Weights:
-        return self.actor.parameters
-
-    @property
-    def metrics(self) -> dict[str, Tensor]:
-        return {"value": self.value, "residual": self.residual}
+class Adversaries(Judged):
+    """Policy and critics; the value is mean f_1(S_0, pi), of f_1(S, pi) - f_1(S, A) where pessimism is relative."""
 
 
 @dataclass(frozen=True)
-class ATAC:
+class ATAC(Offline):
     """An actor against critics that are as pessimistic as the data allow."""
 
     network: Network = SetTransformer()
@@ -97,48 +67,29 @@ class ATAC:
     alpha: NonNegative = 0.02
     """Weight of the policy's entropy, in units of the reward's standard deviation."""
 
-    requires: ClassVar[type] = Recorded
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def actor(self, game: Recorded) -> Actor:
-        """The policy network, whose weights `result.policy` are."""
-        return actor_of(game, self.network)
-
-    def measures(self, game: Recorded) -> dict[str, Any]:
-        return {"actor": self.actor(game)}
-
-    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        return runaway(game, "lower step_size or radius, or raise beta or batch_size")
+    advice: ClassVar[str] = "lower step_size or radius, or raise beta or batch_size"
 
     def init(self, game: Recorded) -> Adversaries:
-        actor, critic = self.actor(game), critic_of(game, self.network)
-        critics, nothing = blank(critic.network, game, 2), torch.zeros((), **game.like)
-        return Adversaries(blank(actor.network, game), critics, critics.parameters, nothing, nothing)
+        actor, critics = blank(self.actor(game).network, game), blank(critic_of(game, self.network).network, game, 2)
+        nothing = torch.zeros((), **game.like)
+        return Adversaries(actor, critics, critics.parameters, nothing, nothing)
 
     def step(self, t: int, game: Recorded, state: Adversaries, generator: Stream) -> Adversaries:
-        actor, critic = self.actor(game), critic_of(game, self.network)
-        front = front_of(state.policy, actor.network)
+        lesson = self.lesson(game, state, generator)
         if t == 0:
-            policy, critics = (
-                drawn(actor.network, state.actor, front, generator),
-                drawn(critic.network, state.critic, front, generator, 2),
-            )
-            state = replace(state, actor=policy, critic=critics, target=critics.parameters)
-        batch, generator = minibatch(game, self.batch_size, generator, front), common(generator, front)
-        state = self._criticised(t, game, critic, actor, state, batch, generator)
-        return self._acted(t, critic, actor, state, batch, generator)
+            state = lesson.begun(state, actor=lesson.actor.network, critic=lesson.critic.network)
+            state = replace(state, target=state.critic.parameters)
+        batch = lesson.minibatch(self.batch_size)
+        state = self._criticised(t, lesson, state, batch)
+        return self._acted(t, lesson, state, batch)
 
-    def _criticised(
-        self, t: int, game: Recorded, critic: Critic, actor: Actor, state: Adversaries, batch: Batch, generator: Stream
-    ) -> Adversaries:
+    def _criticised(self, t: int, lesson: Lesson, state: Adversaries, batch: Batch) -> Adversaries:
         """The critics' step: towards the data, and down."""
-        front, sets, discount = front_of(state.policy, actor.network), batch.sets, game.discount
-        relative = self.pessimism == "relative"
+        game, actor, critic, sets, front = lesson.game, lesson.actor, lesson.critic, batch.sets, lesson.front
+        discount, relative = game.discount, self.pessimism == "relative"
         place = batch.tokens if relative else batch.starts  # where the critics are pessimistic
         out = actor(state.policy, torch.cat([batch.after, place], -2), sets.times(2))
-        following, argued = actor.head.sample(out, generator)[0].chunk(2, -2)
+        following, argued = actor.head.sample(out, lesson.luck)[0].chunk(2, -2)
         r, going_on = batch.rewards[..., None, :], (1 - batch.terminated)[..., None, :]
         f_bar = critic(state.target, twins(batch.after), twins(following), sets).amin(-2, keepdim=True)
         y = (r + discount * going_on * f_bar).clamp(*game.bounds)
@@ -157,7 +108,7 @@ class ATAC:
             said.append((value.detach(), towards_target.detach()))
             return consistency if t < self.warm_start else (value + beta * consistency) / beta.clamp(min=1.0)
 
-        moved = descended(state.critic, gradients(loss, state.critic.parameters), self.step_size(t), t + 1, front)
+        moved = adam(state.critic, loss, self.step_size(t), t + 1, front)
         moved = bounded(moved, critic.network, self.radius, front)
         value, error = (x[..., 0] for x in said[0])
         return replace(
@@ -168,22 +119,19 @@ class ATAC:
             residual=(error.sqrt() * game.reward_scale).expand(front),
         )
 
-    def _acted(
-        self, t: int, critic: Critic, actor: Actor, state: Adversaries, batch: Batch, generator: Stream
-    ) -> Adversaries:
+    def _acted(self, t: int, lesson: Lesson, state: Adversaries, batch: Batch) -> Adversaries:
         """The policy's step: up, by what the first critic says, and not too sure of itself."""
-        front, sets = front_of(state.policy, actor.network), batch.sets
-        first, alpha = one_of(state.critic.parameters, critic.network, 0), number_of(self.alpha)
+        actor, critic, sets = lesson.actor, lesson.critic, batch.sets
+        first, alpha = one_of(state.critic.parameters, critic.network, 0), beside(self.alpha, 0)
 
         def loss(weights: Weights) -> Tensor:
             out = actor(weights, batch.tokens, sets)
             if t < self.warm_start:
                 return -actor.head.log_prob(out, batch.actions).mean(-1)
-            actions, log_prob = actor.head.sample(out, generator)
+            actions, log_prob = actor.head.sample(out, lesson.luck)
             found: Tensor = alpha * log_prob.mean(-1) - critic(first, batch.tokens, actions, sets).mean(-1)
             return found
 
         # while it imitates, the policy moves as fast as the critics do
         step_size = self.step_size(t) if t < self.warm_start else self.actor_step_size(t)
-        moved = descended(state.actor, gradients(loss, state.policy), step_size, t + 1, front)
-        return replace(state, actor=moved)
+        return replace(state, actor=adam(state.actor, loss, step_size, t + 1, lesson.front))

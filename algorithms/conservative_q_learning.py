@@ -20,61 +20,36 @@ moves. The mean over i is estimated by one agent of each set, drawn anew in each
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from gamesim.games.recorded import Actor, Batch, Recorded
+from gamesim.games.recorded import Batch, Recorded
 from gamesim.networks import Network, SetTransformer
-from gamesim.networks.adam import Trained, Weights
+from gamesim.networks.adam import Weights, adam
 from gamesim.networks.heads import Categorical
-from gamesim.offline.critics import (
-    Critic,
-    actor_of,
-    alike,
-    blank,
-    critic_of,
-    drawn,
-    followed,
-    front_of,
-    minibatch,
-    twins,
-)
+from gamesim.offline.critics import blank, critic_of, followed, twins
 from gamesim.offline.deviations import deviating, everyone, gaps, moves, sampled, someone, valued
-from gamesim.offline.luck import common
-from gamesim.offline.targets import beside, lowered, runaway, target_of
-from gamesim.parameters import Count, Natural, NonNegative, Probability, check
+from gamesim.offline.learners import Judged, Lesson, Offline
+from gamesim.offline.targets import beside, target_of
+from gamesim.parameters import Count, Natural, NonNegative, Probability
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
 
 @dataclass(frozen=True)
-class Conservative:
-    """The policy, its twin critics, and what they said last."""
+class Conservative(Judged):
+    """Policy and critics; the value is mean min_j f_j(S, pi), 0 while the policy imitates."""
 
-    actor: Trained
-    critic: Trained
-    """[..., 2, ...]: twins."""
-    target: Weights
-    value: Tensor
-    """mean min_j f_j(S, pi), in units of reward, 0 while the policy imitates, [...]."""
-    residual: Tensor
-    """The root of mean (f_1 - y)^2, in units of reward, [...]."""
     gap: Tensor
     """log sum e^f_1(S, a) - f_1(S, A), in units of reward: how much better other actions seem, [...]."""
 
-    @property
-    def policy(self) -> Weights:
-        return self.actor.parameters
-
-    @property
-    def metrics(self) -> dict[str, Tensor]:
-        return {"value": self.value, "residual": self.residual, "gap": self.gap}
+    reported: ClassVar[tuple[str, ...]] = ("value", "residual", "gap")
 
 
 @dataclass(frozen=True)
-class ConservativeQLearning:
+class ConservativeQLearning(Offline):
     """An actor and critics that think little of what the data do not hold."""
 
     network: Network = SetTransformer()
@@ -98,20 +73,7 @@ class ConservativeQLearning:
     alpha: NonNegative = 0.02
     """Weight of the policy's entropy, in units of the reward's standard deviation."""
 
-    requires: ClassVar[type] = Recorded
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def actor(self, game: Recorded) -> Actor:
-        """The policy network, whose weights `result.policy` are."""
-        return actor_of(game, self.network)
-
-    def measures(self, game: Recorded) -> dict[str, Any]:
-        return {"actor": self.actor(game)}
-
-    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        return runaway(game, "lower step_size or conservatism, or raise batch_size")
+    advice: ClassVar[str] = "lower step_size or conservatism, or raise batch_size"
 
     def init(self, game: Recorded) -> Conservative:
         actor, critics = blank(self.actor(game).network, game), blank(critic_of(game, self.network).network, game, 2)
@@ -119,46 +81,27 @@ class ConservativeQLearning:
         return Conservative(actor, critics, critics.parameters, nothing, nothing, nothing)
 
     def step(self, t: int, game: Recorded, state: Conservative, generator: Stream) -> Conservative:
-        actor, critic = self.actor(game), critic_of(game, self.network)
-        front = front_of(state.policy, actor.network)
-        generator = common(generator, front)
+        lesson = self.lesson(game, state, generator)
         if t == 0:
-            critics = drawn(critic.network, state.critic, front, generator, 2)
-            state = replace(
-                state,
-                actor=drawn(actor.network, state.actor, front, generator),
-                critic=critics,
-                target=critics.parameters,
-            )
-        batch = minibatch(game, self.batch_size, generator, front)
-        luck = alike(generator, front)
-        who = everyone(batch.sets) if self.deviation == "joint" else someone(batch.sets, luck, generator)
-        state = self._criticised(t, game, critic, actor, state, batch, who, generator)
-        return self._acted(t, game, critic, actor, state, batch, who, generator)
+            state = lesson.begun(state, critic=lesson.critic.network, actor=lesson.actor.network)
+            state = replace(state, target=state.critic.parameters)
+        batch = lesson.minibatch(self.batch_size)
+        who = everyone(batch.sets) if self.deviation == "joint" else someone(batch.sets, lesson.alike, lesson.luck)
+        state = self._criticised(t, lesson, state, batch, who)
+        return self._acted(t, lesson, state, batch, who)
 
-    def _criticised(
-        self,
-        t: int,
-        game: Recorded,
-        critic: Critic,
-        actor: Actor,
-        state: Conservative,
-        batch: Batch,
-        who: Tensor,
-        generator: Stream,
-    ) -> Conservative:
+    def _criticised(self, t: int, lesson: Lesson, state: Conservative, batch: Batch, who: Tensor) -> Conservative:
         """The critics' step: towards the data, and down elsewhere."""
-        sets, head, front = batch.sets, actor.head, tuple(state.value.shape)
+        game, critic, head, sets = lesson.game, lesson.critic, lesson.actor.head, batch.sets
         agents = len(sets.acting)
-        out = actor(state.policy, torch.cat([batch.tokens, batch.after], -2), sets.times(2))
+        out = lesson.actor(state.policy, torch.cat([batch.tokens, batch.after], -2), sets.times(2))
         here, after = out.chunk(2, -2)
-        following = head.sample(after, generator)[0]
+        following = head.sample(after, lesson.luck)[0]
         y = target_of(game, batch, critic(state.target, twins(batch.after), twins(following), sets).amin(-2))
         if self.deviation == "single" and isinstance(head, Categorical):
             others, density = moves(head, agents, out)
         else:
-            luck = alike(generator, front)
-            others, density = sampled(head, (here, after), self.samples, luck, agents, generator, out)
+            others, density = sampled(head, (here, after), self.samples, lesson.alike, agents, lesson.luck, out)
         said = list[tuple[Tensor, Tensor]]()
 
         def loss(weights: Weights) -> Tensor:
@@ -167,36 +110,26 @@ class ConservativeQLearning:
             said.append((error.detach()[..., 0], gap.detach().mean(-1)[..., 0]))
             return error / 2 + beside(self.conservatism, 1) * gap.mean(-1)
 
-        moved = lowered(state.critic, loss, self.step_size(t), t + 1, front)
+        moved = adam(state.critic, loss, self.step_size(t), t + 1, lesson.front)
         error, gap = said[0]
         return replace(
             state,
             critic=moved,
-            target=followed(state.target, moved.parameters, self.rate, front),
+            target=followed(state.target, moved.parameters, self.rate, lesson.front),
             residual=error.sqrt() * game.reward_scale,
             gap=gap * game.reward_scale,
         )
 
-    def _acted(
-        self,
-        t: int,
-        game: Recorded,
-        critic: Critic,
-        actor: Actor,
-        state: Conservative,
-        batch: Batch,
-        who: Tensor,
-        generator: Stream,
-    ) -> Conservative:
+    def _acted(self, t: int, lesson: Lesson, state: Conservative, batch: Batch, who: Tensor) -> Conservative:
         """The policy's step: up, by what the more doubtful critic says, and not too sure of itself."""
-        sets, head, front = batch.sets, actor.head, tuple(state.value.shape)
+        actor, critic, head, sets = lesson.actor, lesson.critic, lesson.actor.head, batch.sets
         values = list[Tensor]()
 
         def imitation(weights: Weights) -> Tensor:
             return -sets.team_mean(head.log_prob(actor(weights, batch.tokens, sets), batch.actions)).mean(-1)
 
         if t < self.warm_start:
-            return replace(state, actor=lowered(state.actor, imitation, self.step_size(t), t + 1, front))
+            return replace(state, actor=adam(state.actor, imitation, self.step_size(t), t + 1, lesson.front))
         exact = self.deviation == "single" and isinstance(head, Categorical)
         if isinstance(head, Categorical) and exact:
             others, _ = moves(head, len(sets.acting), batch.actions)
@@ -211,15 +144,15 @@ class ConservativeQLearning:
                 chances = sets.teams.sum(torch.where(who[..., None], policy, 0.0)).mT
                 f, entropy = (chances * f_moves).sum(-2).mean(-1), -sets.team_mean((policy * log_policy).sum(-1))
             else:
-                actions, log_prob = head.sample(out, generator)
+                actions, log_prob = head.sample(out, lesson.luck)
                 done = torch.where(who[..., None], actions, batch.actions)
                 f = critic(state.critic.parameters, twins(batch.tokens), twins(done), sets).amin(-2).mean(-1)
                 entropy = -sets.team_mean(log_prob)
             values.append(f.detach())
             return -f - beside(self.alpha, 0) * entropy.mean(-1)
 
-        moved = lowered(state.actor, loss, self.actor_step_size(t), t + 1, front)
-        return replace(state, actor=moved, value=values[0] * game.reward_scale)
+        moved = adam(state.actor, loss, self.actor_step_size(t), t + 1, lesson.front)
+        return replace(state, actor=moved, value=values[0] * lesson.game.reward_scale)
 
 
 @dataclass(frozen=True)

@@ -12,28 +12,18 @@ log pi(A | S) is the mean over its agents, so that sets of different sizes count
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gamesim.games.recorded import Actor, Recorded
+from gamesim.games.recorded import Recorded
 from gamesim.networks import Network, SetTransformer
-from gamesim.networks.adam import Trained, Weights
-from gamesim.offline.critics import (
-    actor_of,
-    blank,
-    critic_of,
-    drawn,
-    followed,
-    front_of,
-    minibatch,
-    twins,
-    value_of,
-)
-from gamesim.offline.luck import common
-from gamesim.offline.targets import beside, lowered, runaway, target_of
-from gamesim.parameters import Count, Fraction, NonNegative, Probability, check
+from gamesim.networks.adam import Trained, Weights, adam
+from gamesim.offline.critics import blank, critic_of, followed, twins, value_of
+from gamesim.offline.learners import Judged, Offline
+from gamesim.offline.targets import beside, target_of
+from gamesim.parameters import Count, Fraction, NonNegative, Probability
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
@@ -42,31 +32,15 @@ LARGEST = 100.0
 
 
 @dataclass(frozen=True)
-class Implicit:
-    """The policy, the value of states, twin critics, and what they said last."""
+class Implicit(Judged):
+    """Policy and critics, and the value of states; reported is its mean V(S)."""
 
-    actor: Trained
     worth: Trained
     """V."""
-    critic: Trained
-    """[..., 2, ...]: twins."""
-    target: Weights
-    value: Tensor
-    """mean V(S), in units of reward, [...]."""
-    residual: Tensor
-    """The root of mean (f_1 - y)^2, in units of reward, [...]."""
-
-    @property
-    def policy(self) -> Weights:
-        return self.actor.parameters
-
-    @property
-    def metrics(self) -> dict[str, Tensor]:
-        return {"value": self.value, "residual": self.residual}
 
 
 @dataclass(frozen=True)
-class ImplicitQLearning:
+class ImplicitQLearning(Offline):
     """A policy that imitates the better actions of the data."""
 
     network: Network = SetTransformer()
@@ -82,42 +56,22 @@ class ImplicitQLearning:
     rate: Probability = 0.02
     """How far the targets of the critics follow in a step."""
 
-    requires: ClassVar[type] = Recorded
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def actor(self, game: Recorded) -> Actor:
-        """The policy network, whose weights `result.policy` are."""
-        return actor_of(game, self.network)
-
-    def measures(self, game: Recorded) -> dict[str, Any]:
-        return {"actor": self.actor(game)}
-
-    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        return runaway(game, "lower step_size, or raise batch_size")
+    advice: ClassVar[str] = "lower step_size, or raise batch_size"
 
     def init(self, game: Recorded) -> Implicit:
         actor, worth = (blank(x.network, game) for x in (self.actor(game), value_of(game, self.network)))
         critics = blank(critic_of(game, self.network).network, game, 2)
         nothing = torch.zeros((), **game.like)
-        return Implicit(actor, worth, critics, critics.parameters, nothing, nothing)
+        return Implicit(actor, critics, critics.parameters, nothing, nothing, worth)
 
     def step(self, t: int, game: Recorded, state: Implicit, generator: Stream) -> Implicit:
-        actor, critic, value = self.actor(game), critic_of(game, self.network), value_of(game, self.network)
-        front = front_of(state.policy, actor.network)
-        generator = common(generator, front)
+        lesson, value = self.lesson(game, state, generator), value_of(game, self.network)
+        actor, critic, front = lesson.actor, lesson.critic, lesson.front
         steps, step_size = t + 1, self.step_size(t)
         if t == 0:
-            critics = drawn(critic.network, state.critic, front, generator, 2)
-            state = replace(
-                state,
-                actor=drawn(actor.network, state.actor, front, generator),
-                worth=drawn(value.network, state.worth, front, generator),
-                critic=critics,
-                target=critics.parameters,
-            )
-        batch = minibatch(game, self.batch_size, generator, front)
+            state = lesson.begun(state, critic=critic.network, actor=actor.network, worth=value.network)
+            state = replace(state, target=state.critic.parameters)
+        batch = lesson.minibatch(self.batch_size)
         sets, here, done = batch.sets, twins(batch.tokens), twins(batch.actions)
         f_bar = critic(state.target, here, done, sets).amin(-2)
         errors = list[Tensor]()
@@ -126,7 +80,7 @@ class ImplicitQLearning:
             u = f_bar - value(weights, batch.tokens, sets)
             return ((beside(self.expectile, 1) - (u.detach() < 0).to(u)).abs() * u.square()).mean(-1)
 
-        worth = lowered(state.worth, value_loss, step_size, steps, front)
+        worth = adam(state.worth, value_loss, step_size, steps, front)
         both = value(worth.parameters, torch.cat([batch.tokens, batch.after], -2), sets.times(2))
         v, v_after = both.chunk(2, -1)
         weight = (beside(self.beta, 1) * (f_bar - v)).exp().clamp(max=LARGEST)
@@ -140,12 +94,12 @@ class ImplicitQLearning:
             errors.append((critic(weights, here, done, sets) - y).square().mean(-1))
             return errors[0]
 
-        moved = lowered(state.critic, critic_loss, step_size, steps, front)
+        moved = adam(state.critic, critic_loss, step_size, steps, front)
         return Implicit(
-            actor=lowered(state.actor, actor_loss, step_size, steps, front),
-            worth=worth,
+            actor=adam(state.actor, actor_loss, step_size, steps, front),
             critic=moved,
             target=followed(state.target, moved.parameters, self.rate, front),
             value=v.mean(-1) * game.reward_scale,
             residual=errors[0].detach()[..., 0].sqrt() * game.reward_scale,
+            worth=worth,
         )

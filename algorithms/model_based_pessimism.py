@@ -21,47 +21,34 @@ without that it is near 1 for every large set, however well each agent is foreto
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.recorded import Actor, Batch, Recorded
+from gamesim.games.recorded import Batch, Recorded
 from gamesim.networks import Network, SetTransformer
-from gamesim.networks.adam import Trained, Weights, descended, gradients
+from gamesim.networks.adam import Trained, Weights, adam
 from gamesim.offline.behaviours import Share
-from gamesim.offline.critics import (
-    actor_of,
-    blank,
-    critic_of,
-    drawn,
-    followed,
-    front_of,
-    minibatch,
-    model_of,
-    number_of,
-    one_of,
-    resampled,
-    twins,
-)
+from gamesim.offline.critics import blank, critic_of, followed, model_of, one_of, resampled, twins
 from gamesim.offline.imagined import Imagined, Transitions, first_member, lifted
-from gamesim.offline.luck import common
-from gamesim.offline.targets import beside, lowered, runaway
-from gamesim.parameters import Bounds, Count, NonNegative, Probability, check
+from gamesim.offline.learners import Learned, Lesson, Offline
+from gamesim.offline.targets import beside
+from gamesim.parameters import Bounds, Count, NonNegative, Probability
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
 Spread = Annotated[float, Bounds("a number above 0", 0, low_open=True)]
+Few = Annotated[int, Bounds("a whole number from 1 to 1,000", 1, 1000)]
 FORGET = 0.02
 """The weight of the newest minibatch in running means of errors and distances."""
 
 
 @dataclass(frozen=True)
-class Tried:
+class Tried(Learned):
     """The policy, the worlds it is tried in, and what was found."""
 
-    actor: Trained
     critic: Trained
     """f, twins [..., 2, ...]."""
     target: Weights
@@ -79,23 +66,19 @@ class Tried:
     """J in units of reward, [...]."""
 
     @property
-    def policy(self) -> Weights:
-        return self.actor.parameters
-
-    @property
     def metrics(self) -> dict[str, Tensor]:
         return {"value": self.value, "model_error": self.error[..., 0], "model_distance": self.apart.amax(-1)}
 
 
 @dataclass(frozen=True)
-class ModelBasedPessimism:
+class ModelBasedPessimism(Offline):
     """The best policy in the worst world that the data allow."""
 
     network: Network = SetTransformer()
     """Of the policy, values, rewards and worlds: set-transformer, deep-sets, gcn or mlp."""
     surrogate: Literal["adversary", "ensemble", "penalty"] = "ensemble"
     """What stands for the worst world."""
-    members: Count = 5
+    members: Few = 5
     """Worlds fitted: one by maximum likelihood, the others to bootstrap samples. An adversary needs one."""
     weight: NonNegative = 100.0
     """Of the adversary's distance to F^, mean TV^2, against the return that it may take away."""
@@ -109,7 +92,7 @@ class ModelBasedPessimism:
     """s, in units of how much features change in a step, where the fit is not worse than that."""
     fit: Count = 1000
     """Steps of maximum likelihood, in which the policy imitates; a run that is no longer does nothing else."""
-    horizon: Count = 3
+    horizon: Few = 3
     """Steps of a rollout, h."""
     real: Share = 0.5
     """Weight of the data, against rollouts, in what f learns from."""
@@ -122,25 +105,15 @@ class ModelBasedPessimism:
     rate: Probability = 0.02
     """How far targets follow in a step."""
 
-    requires: ClassVar[type] = Recorded
+    advice: ClassVar[str] = "lower step_size or horizon, or raise fit"
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if self.surrogate != "adversary" and self.members < 2:
             raise refuse("members", self.members, f"at least 2: {self.surrogate} compares worlds")
 
-    def actor(self, game: Recorded) -> Actor:
-        """The policy network, whose weights `result.policy` are."""
-        return actor_of(game, self.network)
-
-    def measures(self, game: Recorded) -> dict[str, Any]:
-        return {"actor": self.actor(game)}
-
-    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        return runaway(game, "lower step_size or horizon, or raise fit")
-
     def init(self, game: Recorded) -> Tried:
-        actor, critic, model = actor_of(game, self.network), critic_of(game, self.network), model_of(game, self.network)
+        actor, critic, model = self.actor(game), critic_of(game, self.network), model_of(game, self.network)
         critics, models = blank(critic.network, game, 2), blank(model, game, self.members)
         nothing, members = torch.zeros((), **game.like), torch.zeros(self.members, **game.like)
         return Tried(
@@ -150,34 +123,25 @@ class ModelBasedPessimism:
 
     def step(self, t: int, game: Recorded, state: Tried, generator: Stream) -> Tried:
         penalty = beside(self.penalty, 2) if self.surrogate == "penalty" else None
-        world = Imagined(game, self.network, self.horizon, self.noise, self.scaled, penalty)
-        front = front_of(state.policy, world.actor.network)
+        lesson = self.lesson(game, state, generator)
+        world = Imagined(lesson, self.horizon, self.noise, self.scaled, penalty)
         if t == 0:
-            state = self._begun(world, state, front, generator)
-        batch, generator = minibatch(game, self.batch_size, generator, front), common(generator, front)
+            f, pi = lesson.critic.network, lesson.actor.network
+            state = lesson.begun(state, critic=f, actor=pi, models=world.model, rewards=f)
+            state = replace(state, target=state.critic.parameters)
+        batch = lesson.minibatch(self.batch_size)
         if t < self.fit:
-            return self._fitted(t, world, state, batch, generator)
+            return self._fitted(t, lesson, world, state, batch)
         if t == self.fit:
             state = replace(state, adversary=Trained.fresh(one_of(state.models.parameters, world.model, 0)))
         if self.surrogate == "adversary":
-            state = self._opposed(t, world, state, batch, generator)
-        return self._improved(t, world, state, batch, generator)
+            state = self._opposed(t, lesson, world, state, batch)
+        return self._improved(t, lesson, world, state, batch)
 
-    def _begun(self, world: Imagined, state: Tried, front: tuple[int, ...], generator: Stream) -> Tried:
-        critic = drawn(world.critic.network, state.critic, front, generator, 2)
-        return replace(
-            state,
-            actor=drawn(world.actor.network, state.actor, front, generator),
-            critic=critic,
-            target=critic.parameters,
-            models=drawn(world.model, state.models, front, generator, self.members),
-            rewards=drawn(world.critic.network, state.rewards, front, generator),
-        )
-
-    def _fitted(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
+    def _fitted(self, t: int, lesson: Lesson, world: Imagined, state: Tried, batch: Batch) -> Tried:
         """A step of maximum likelihood for F_k and r, of temporal differences for f, of imitation for pi."""
         sets, tokens, actions = batch.sets, batch.tokens, batch.actions
-        copies, true = resampled(batch.chosen, self.members, generator).to(tokens), twins(world.changed(batch))
+        copies, true = resampled(batch.chosen, self.members, lesson.luck).to(tokens), twins(world.changed(batch))
         errors = list[Tensor]()
 
         def likelihood(models: Weights) -> Tensor:
@@ -193,36 +157,35 @@ class ModelBasedPessimism:
             return -world.actor.head.log_prob(world.actor(policy, tokens, sets), actions).mean(-1)
 
         state = replace(
-            self._valued(t, world, state, batch, [], generator),
-            models=self._moved(t, world, state, state.models, likelihood),
-            rewards=self._moved(t, world, state, state.rewards, rewarding),
-            actor=self._moved(t, world, state, state.actor, imitating),
+            self._valued(t, lesson, world, state, batch, []),
+            models=adam(state.models, likelihood, self.step_size(t), t + 1, lesson.front),
+            rewards=adam(state.rewards, rewarding, self.step_size(t), t + 1, lesson.front),
+            actor=adam(state.actor, imitating, self.step_size(t), t + 1, lesson.front),
         )
         share = 1.0 if t == 0 else FORGET
         error = torch.lerp(state.error, errors[0].expand(state.error.shape), share)
         apart = world.spread(state.models.parameters, batch, error)
         return replace(state, error=error, apart=torch.lerp(state.apart, apart.expand(state.apart.shape), share))
 
-    def _opposed(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
+    def _opposed(self, t: int, lesson: Lesson, world: Imagined, state: Tried, batch: Batch) -> Tried:
         """The adversary's step: against the policy, and not far from F^."""
         known = world.change(one_of(state.models.parameters, world.model, 0), batch.tokens, batch.actions, batch.sets)
-        tail, luck = one_of(state.critic.parameters, world.critic.network, 0), generator.aside()
+        tail, luck = one_of(state.critic.parameters, world.critic.network, 0), lesson.luck.aside()
 
         def loss(model: Weights) -> Tensor:
             value, _ = world.rollout(model, state.policy, state.rewards.parameters, tail, batch, luck)
             apart = world.change(model, batch.tokens, batch.actions, batch.sets) - known
             far = world.variation(apart, batch.sets, state.error[..., 0]).square().mean(-1)
-            found: Tensor = value.mean(-1) + number_of(self.weight) * far
+            found: Tensor = value.mean(-1) + beside(self.weight, 0) * far
             return found
 
-        front = front_of(state.policy, world.actor.network)
         # as slow as the policy: it has to stay near F^
-        moved = lowered(state.adversary, loss, self.actor_step_size(t), t - self.fit + 1, front)
+        moved = adam(state.adversary, loss, self.actor_step_size(t), t - self.fit + 1, lesson.front)
         return replace(state, adversary=moved)
 
-    def _improved(self, t: int, world: Imagined, state: Tried, batch: Batch, generator: Stream) -> Tried:
+    def _improved(self, t: int, lesson: Lesson, world: Imagined, state: Tried, batch: Batch) -> Tried:
         """The policy's step in the worst world, and the critics' on what happened there."""
-        front, luck = front_of(state.policy, world.actor.network), generator.aside()
+        front, luck = lesson.front, lesson.luck.aside()
         rewards, tail = state.rewards.parameters, one_of(state.critic.parameters, world.critic.network, 0)
         several = self.surrogate != "adversary"
         models, start = state.adversary.parameters, batch
@@ -243,19 +206,19 @@ class ModelBasedPessimism:
             found.append((worst.detach(), steps))
             return -worst
 
-        actor = descended(state.actor, gradients(loss, state.policy), self.actor_step_size(t), t + 1, front)
+        actor = adam(state.actor, loss, self.actor_step_size(t), t + 1, front)
         value, steps = found[0]
         if several:  # critics learn from what happened in F^
             steps = [first_member(step) for step in steps]
-        state = replace(state, actor=actor, value=(value * world.game.reward_scale).expand(front))
-        return self._valued(t, world, state, batch, steps, generator)
+        state = replace(state, actor=actor, value=(value * lesson.game.reward_scale).expand(front))
+        return self._valued(t, lesson, world, state, batch, steps)
 
     def _valued(
-        self, t: int, world: Imagined, state: Tried, batch: Batch, steps: list[Transitions], generator: Stream
+        self, t: int, lesson: Lesson, world: Imagined, state: Tried, batch: Batch, steps: list[Transitions]
     ) -> Tried:
         """f towards r + discount min_j fbar_j(S', pi), on the data and on what was imagined."""
         real = (batch.tokens, batch.actions, batch.rewards, batch.after, 1 - batch.terminated)
-        front, parts = front_of(state.policy, world.actor.network), [real, *steps]
+        front, parts = lesson.front, [real, *steps]
         sets = batch.sets.times(len(parts))
 
         def together(which: int, dims: int) -> Tensor:
@@ -264,9 +227,9 @@ class ModelBasedPessimism:
 
         tokens, actions, after = (together(i, 2) for i in (0, 1, 3))
         rewards, going_on = (together(i, 1) for i in (2, 4))
-        chosen, _ = world.actor.head.sample(world.actor(state.policy, after, sets), generator)
+        chosen, _ = world.actor.head.sample(world.actor(state.policy, after, sets), lesson.luck)
         f_bar = world.critic(state.target, twins(after), twins(chosen), sets).amin(-2)
-        y = (rewards + world.game.discount * going_on * f_bar).clamp(*world.game.bounds)[..., None, :]
+        y = (rewards + lesson.game.discount * going_on * f_bar).clamp(*lesson.game.bounds)[..., None, :]
         imagined = (1 - self.real) / max(len(steps), 1)
         shares = [self.real if steps else 1.0, *[imagined] * len(steps)]
         share = torch.cat([y.new_full(batch.rewards.shape[-1:], w * len(parts)) for w in shares])
@@ -275,8 +238,5 @@ class ModelBasedPessimism:
             f = world.critic(critics, twins(tokens), twins(actions), sets)
             return (share * (f - y).square()).mean(-1)
 
-        critic = self._moved(t, world, state, state.critic, loss)
+        critic = adam(state.critic, loss, self.step_size(t), t + 1, front)
         return replace(state, critic=critic, target=followed(state.target, critic.parameters, self.rate, front))
-
-    def _moved(self, t: int, world: Imagined, state: Tried, network: Trained, loss: Any) -> Trained:
-        return lowered(network, loss, self.step_size(t), t + 1, front_of(state.policy, world.actor.network))

@@ -14,65 +14,38 @@ drawn straight through, and log pi_i(a*_i | S) stands for the distance.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gamesim.games.recorded import Actor, Batch, Recorded
+from gamesim.games.recorded import Batch, Recorded
 from gamesim.networks import Network, SetTransformer
-from gamesim.networks.adam import Trained, Weights
+from gamesim.networks.adam import Weights, adam
 from gamesim.networks.heads import Categorical
-from gamesim.offline.critics import (
-    Critic,
-    actor_of,
-    alike,
-    blank,
-    critic_of,
-    drawn,
-    followed,
-    front_of,
-    minibatch,
-    one_of,
-    twins,
-)
+from gamesim.offline.critics import blank, critic_of, followed, one_of, twins
 from gamesim.offline.deviations import deviating, gaps, moves, sampled, someone, valued
-from gamesim.offline.luck import common
-from gamesim.offline.targets import beside, decided, distance, lowered, runaway, target_of
-from gamesim.parameters import Count, NonNegative, Positive, Probability, check
+from gamesim.offline.learners import Judged, Lesson, Offline
+from gamesim.offline.targets import beside, decided, distance, target_of
+from gamesim.parameters import Count, NonNegative, Positive, Probability
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
 
 @dataclass(frozen=True)
-class Guided:
-    """The policy, its twin critics, what follows both, and what they said last."""
+class Guided(Judged):
+    """Policy and critics; the value is mean f_1(S, pi)."""
 
-    actor: Trained
-    critic: Trained
-    """[..., 2, ...]: twins."""
     followed: Weights
-    """Of the policy."""
-    target: Weights
-    """Of the critics."""
-    value: Tensor
-    """mean f_1(S, pi), in units of reward, [...]."""
-    residual: Tensor
-    """The root of mean (f_1 - y)^2, in units of reward, [...]."""
+    """pi', which follows the policy."""
     gain: Tensor
     """mean f_1(S, (a*_i, A_-i)) - f_1(S, A), in units of reward: what the search found, [...]."""
 
-    @property
-    def policy(self) -> Weights:
-        return self.actor.parameters
-
-    @property
-    def metrics(self) -> dict[str, Tensor]:
-        return {"value": self.value, "residual": self.residual, "gain": self.gain}
+    reported: ClassVar[tuple[str, ...]] = ("value", "residual", "gain")
 
 
 @dataclass(frozen=True)
-class OMAR:
+class OMAR(Offline):
     """Conservative critics, and an actor led towards the best actions that a search finds."""
 
     network: Network = SetTransformer()
@@ -96,62 +69,33 @@ class OMAR:
     rate: Probability = 0.02
     """How far targets follow in a step."""
 
-    requires: ClassVar[type] = Recorded
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def actor(self, game: Recorded) -> Actor:
-        """The policy network, whose weights `result.policy` are."""
-        return actor_of(game, self.network)
-
-    def measures(self, game: Recorded) -> dict[str, Any]:
-        return {"actor": self.actor(game)}
-
-    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        return runaway(game, "lower step_size or conservatism, or raise batch_size")
+    advice: ClassVar[str] = "lower step_size or conservatism, or raise batch_size"
 
     def init(self, game: Recorded) -> Guided:
         actor, critics = blank(self.actor(game).network, game), blank(critic_of(game, self.network).network, game, 2)
         nothing = torch.zeros((), **game.like)
-        return Guided(actor, critics, actor.parameters, critics.parameters, nothing, nothing, nothing)
+        return Guided(actor, critics, critics.parameters, nothing, nothing, actor.parameters, nothing)
 
     def step(self, t: int, game: Recorded, state: Guided, generator: Stream) -> Guided:
-        actor, critic = self.actor(game), critic_of(game, self.network)
-        front = front_of(state.policy, actor.network)
-        generator = common(generator, front)
+        lesson = self.lesson(game, state, generator)
         if t == 0:
-            learned = drawn(actor.network, state.actor, front, generator)
-            critics = drawn(critic.network, state.critic, front, generator, 2)
-            state = replace(
-                state, actor=learned, critic=critics, followed=learned.parameters, target=critics.parameters
-            )
-        batch = minibatch(game, self.batch_size, generator, front)
-        who = someone(batch.sets, alike(generator, front), generator)
-        state = self._criticised(t, game, critic, actor, state, batch, who, generator)
-        return self._acted(t, game, critic, actor, state, batch, who, generator)
+            state = lesson.begun(state, actor=lesson.actor.network, critic=lesson.critic.network)
+            state = replace(state, followed=state.policy, target=state.critic.parameters)
+        batch = lesson.minibatch(self.batch_size)
+        who = someone(batch.sets, lesson.alike, lesson.luck)
+        state = self._criticised(t, lesson, state, batch, who)
+        return self._acted(t, lesson, state, batch, who)
 
-    def _criticised(
-        self,
-        t: int,
-        game: Recorded,
-        critic: Critic,
-        actor: Actor,
-        state: Guided,
-        batch: Batch,
-        who: Tensor,
-        generator: Stream,
-    ) -> Guided:
+    def _criticised(self, t: int, lesson: Lesson, state: Guided, batch: Batch, who: Tensor) -> Guided:
         """The critics' step: towards the data, and down elsewhere."""
-        sets, head, front = batch.sets, actor.head, tuple(state.value.shape)
-        following = decided(head, actor(state.followed, batch.after, sets), generator)
+        game, critic, head, sets = lesson.game, lesson.critic, lesson.actor.head, batch.sets
+        following = decided(head, lesson.actor(state.followed, batch.after, sets), lesson.luck)
         y = target_of(game, batch, critic(state.target, twins(batch.after), twins(following), sets).amin(-2))
         agents = len(sets.acting)
         if isinstance(head, Categorical):
             others, density = moves(head, agents, following)
         else:
-            luck = alike(generator, front)
-            others, density = sampled(head, (), self.samples, luck, agents, generator, following)
+            others, density = sampled(head, (), self.samples, lesson.alike, agents, lesson.luck, following)
         errors = list[Tensor]()
 
         def loss(weights: Weights) -> Tensor:
@@ -159,68 +103,57 @@ class OMAR:
             errors.append((f - y.unsqueeze(-2)).square().mean(-1))
             return errors[0] / 2 + beside(self.conservatism, 1) * gap.mean(-1)
 
-        moved = lowered(state.critic, loss, self.step_size(t), t + 1, front)
+        moved = adam(state.critic, loss, self.step_size(t), t + 1, lesson.front)
         return replace(
             state,
             critic=moved,
-            target=followed(state.target, moved.parameters, self.rate, front),
+            target=followed(state.target, moved.parameters, self.rate, lesson.front),
             residual=errors[0].detach()[..., 0].sqrt() * game.reward_scale,
         )
 
-    def _acted(
-        self,
-        t: int,
-        game: Recorded,
-        critic: Critic,
-        actor: Actor,
-        state: Guided,
-        batch: Batch,
-        who: Tensor,
-        generator: Stream,
-    ) -> Guided:
+    def _acted(self, t: int, lesson: Lesson, state: Guided, batch: Batch, who: Tensor) -> Guided:
         """The policy's step: up, and towards what the search found."""
-        sets, front = batch.sets, tuple(state.value.shape)
+        actor, critic, head, sets = lesson.actor, lesson.critic, lesson.actor.head, batch.sets
         first = one_of(state.critic.parameters, critic.network, 0)
-        own = actor.head.mode(actor(state.policy, batch.tokens, sets))
-        best, gain = self.searched(critic, first, actor, batch, who, own, generator)
+        best, gain = self.searched(lesson, first, batch, who, head.mode(actor(state.policy, batch.tokens, sets)))
         guidance = beside(self.guidance, 0)
         values = list[Tensor]()
 
         def loss(weights: Weights) -> Tensor:
             out = actor(weights, batch.tokens, sets)
-            f = critic(first, batch.tokens, decided(actor.head, out, generator), sets).mean(-1)
+            f = critic(first, batch.tokens, decided(head, out, lesson.luck), sets).mean(-1)
             values.append(f.detach())
-            missed = sets.teams.sum(torch.where(who, distance(actor.head, out, best), 0.0)[..., None])[..., 0]
+            missed = sets.teams.sum(torch.where(who, distance(head, out, best), 0.0)[..., None])[..., 0]
             return guidance * missed.mean(-1) - (1 - guidance) * f
 
-        moved = lowered(state.actor, loss, self.actor_step_size(t), t + 1, front)
+        moved = adam(state.actor, loss, self.actor_step_size(t), t + 1, lesson.front)
         return replace(
             state,
             actor=moved,
-            followed=followed(state.followed, moved.parameters, self.rate, front),
-            value=values[0] * game.reward_scale,
-            gain=gain.mean(-1) * game.reward_scale,
+            followed=followed(state.followed, moved.parameters, self.rate, lesson.front),
+            value=values[0] * lesson.game.reward_scale,
+            gain=gain.mean(-1) * lesson.game.reward_scale,
         )
 
     def searched(
-        self, critic: Critic, weights: Weights, actor: Actor, batch: Batch, who: Tensor, own: Tensor, generator: Stream
+        self, lesson: Lesson, critic: Weights, batch: Batch, who: Tensor, own: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The best actions found for some agents, [..., agent, size], and what they gain over the data's, [..., b]."""
-        sets, teams, agents = batch.sets, batch.sets.teams, len(batch.sets.acting)
+        head, sets, teams, agents = lesson.actor.head, batch.sets, batch.sets.teams, len(batch.sets.acting)
 
         def scores(others: Tensor) -> Tensor:
-            return valued(critic, weights, batch.tokens, deviating(batch.actions, who, others), sets)
+            return valued(lesson.critic, critic, batch.tokens, deviating(batch.actions, who, others), sets)
 
         def shown(f: Tensor) -> Tensor:
             return teams.spread(f[..., None])
 
-        if isinstance(actor.head, Categorical):
-            tried = moves(actor.head, agents, own)[0]
+        if isinstance(head, Categorical):
+            tried = moves(head, agents, own)[0]
         else:
-            front = alike(generator, tuple(own.shape[:-2]))
+            shape = (*lesson.alike, self.samples, agents, own.shape[-1])
             mu, sigma = torch.zeros_like(own), torch.zeros_like(own) + beside(self.spread, 2)
             for _ in range(self.rounds):
-                luck = generator.normal((*front, self.samples, agents, own.shape[-1]), own.dtype, own.device)
+                luck = lesson.luck.normal(shape, own.dtype, own.device)
                 tried = (mu.unsqueeze(-3) + sigma.unsqueeze(-3) * luck).clamp(-1, 1)
                 share = shown(scores(tried).softmax(-2))
                 mu = (share * tried).sum(-3)

@@ -12,31 +12,19 @@ through, and log pi(A | S) stands for -|pi(S) - A|^2.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from gamesim.games.recorded import Actor, Batch, Recorded
+from gamesim.games.recorded import Batch, Recorded
 from gamesim.networks import Network, SetTransformer
-from gamesim.networks.adam import Trained, Weights
-from gamesim.networks.heads import Categorical, Head
-from gamesim.offline.critics import (
-    Critic,
-    actor_of,
-    alike,
-    blank,
-    critic_of,
-    drawn,
-    followed,
-    front_of,
-    minibatch,
-    one_of,
-    twins,
-)
-from gamesim.offline.luck import common
-from gamesim.offline.targets import beside, decided, distance, lowered, runaway, target_of
-from gamesim.parameters import Count, NonNegative, Probability, check
+from gamesim.networks.adam import Weights, adam
+from gamesim.networks.heads import Categorical
+from gamesim.offline.critics import blank, critic_of, followed, one_of, twins
+from gamesim.offline.learners import Judged, Lesson, Offline
+from gamesim.offline.targets import beside, decided, distance, target_of
+from gamesim.parameters import Count, NonNegative, Probability
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize
 
@@ -45,32 +33,15 @@ CLIP = 2.5
 
 
 @dataclass(frozen=True)
-class Delayed:
-    """The policy, its twin critics, what follows both, and what they said last."""
+class Delayed(Judged):
+    """Policy and critics; the value is mean f_1(S, pi)."""
 
-    actor: Trained
-    critic: Trained
-    """[..., 2, ...]: twins."""
     followed: Weights
-    """Of the policy."""
-    target: Weights
-    """Of the critics."""
-    value: Tensor
-    """mean f_1(S, pi), in units of reward, [...]."""
-    residual: Tensor
-    """The root of mean (f_1 - y)^2, in units of reward, [...]."""
-
-    @property
-    def policy(self) -> Weights:
-        return self.actor.parameters
-
-    @property
-    def metrics(self) -> dict[str, Tensor]:
-        return {"value": self.value, "residual": self.residual}
+    """pi', which follows the policy."""
 
 
 @dataclass(frozen=True)
-class TD3BC:
+class TD3BC(Offline):
     """A policy that climbs its critic and imitates the data, at once."""
 
     network: Network = SetTransformer()
@@ -88,46 +59,25 @@ class TD3BC:
     rate: Probability = 0.02
     """How far targets follow when they move."""
 
-    requires: ClassVar[type] = Recorded
-
-    def __post_init__(self) -> None:
-        check(self)
-
-    def actor(self, game: Recorded) -> Actor:
-        """The policy network, whose weights `result.policy` are."""
-        return actor_of(game, self.network)
-
-    def measures(self, game: Recorded) -> dict[str, Any]:
-        return {"actor": self.actor(game)}
-
-    def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
-        return runaway(game, "lower step_size or alpha, or raise batch_size")
+    advice: ClassVar[str] = "lower step_size or alpha, or raise batch_size"
 
     def init(self, game: Recorded) -> Delayed:
         actor, critics = blank(self.actor(game).network, game), blank(critic_of(game, self.network).network, game, 2)
         nothing = torch.zeros((), **game.like)
-        return Delayed(actor, critics, actor.parameters, critics.parameters, nothing, nothing)
+        return Delayed(actor, critics, critics.parameters, nothing, nothing, actor.parameters)
 
     def step(self, t: int, game: Recorded, state: Delayed, generator: Stream) -> Delayed:
-        actor, critic = self.actor(game), critic_of(game, self.network)
-        front = front_of(state.policy, actor.network)
-        generator = common(generator, front)
+        lesson = self.lesson(game, state, generator)
         if t == 0:
-            learned = drawn(actor.network, state.actor, front, generator)
-            critics = drawn(critic.network, state.critic, front, generator, 2)
-            state = replace(
-                state, actor=learned, critic=critics, followed=learned.parameters, target=critics.parameters
-            )
-        batch = minibatch(game, self.batch_size, generator, front)
-        state = self._criticised(t, game, critic, actor, state, batch, generator)
-        return state if (t + 1) % self.delay else self._acted(t, game, critic, actor, state, batch, generator)
+            state = lesson.begun(state, actor=lesson.actor.network, critic=lesson.critic.network)
+            state = replace(state, followed=state.policy, target=state.critic.parameters)
+        batch = lesson.minibatch(self.batch_size)
+        state = self._criticised(t, lesson, state, batch)
+        return state if (t + 1) % self.delay else self._acted(t, lesson, state, batch)
 
-    def _criticised(
-        self, t: int, game: Recorded, critic: Critic, actor: Actor, state: Delayed, batch: Batch, generator: Stream
-    ) -> Delayed:
-        sets, front = batch.sets, tuple(state.value.shape)
-        out = actor(state.followed, batch.after, sets)
-        following = self._smoothed(actor.head, out, generator, alike(generator, front))
+    def _criticised(self, t: int, lesson: Lesson, state: Delayed, batch: Batch) -> Delayed:
+        game, critic, sets, front = lesson.game, lesson.critic, batch.sets, lesson.front
+        following = self._smoothed(lesson, lesson.actor(state.followed, batch.after, sets))
         y = target_of(game, batch, critic(state.target, twins(batch.after), twins(following), sets).amin(-2))
         errors = list[Tensor]()
 
@@ -136,37 +86,35 @@ class TD3BC:
             errors.append((f - y.unsqueeze(-2)).square().mean(-1))
             return errors[0]
 
-        moved = lowered(state.critic, loss, self.step_size(t), t + 1, front)
+        moved = adam(state.critic, loss, self.step_size(t), t + 1, front)
         residual = errors[0].detach()[..., 0].sqrt() * game.reward_scale
-        return replace(state, critic=moved, residual=residual.expand(state.residual.shape))
+        return replace(state, critic=moved, residual=residual.expand(front))
 
-    def _acted(
-        self, t: int, game: Recorded, critic: Critic, actor: Actor, state: Delayed, batch: Batch, generator: Stream
-    ) -> Delayed:
-        sets, front = batch.sets, tuple(state.value.shape)
+    def _acted(self, t: int, lesson: Lesson, state: Delayed, batch: Batch) -> Delayed:
+        actor, critic, sets, front = lesson.actor, lesson.critic, batch.sets, lesson.front
         first = one_of(state.critic.parameters, critic.network, 0)
         values = list[Tensor]()
 
         def loss(weights: Weights) -> Tensor:
             out = actor(weights, batch.tokens, sets)
-            f = critic(first, batch.tokens, decided(actor.head, out, generator), sets)
+            f = critic(first, batch.tokens, decided(actor.head, out, lesson.luck), sets)
             values.append(f.detach().mean(-1))
             trust = beside(self.alpha, 0) / f.detach().abs().mean(-1).clamp(min=1e-6)
             return sets.team_mean(distance(actor.head, out, batch.actions)).mean(-1) - trust * f.mean(-1)
 
-        moved = lowered(state.actor, loss, self.step_size(t), (t + 1) // self.delay, front)
+        moved = adam(state.actor, loss, self.step_size(t), (t + 1) // self.delay, front)
         return replace(
             state,
             actor=moved,
             followed=followed(state.followed, moved.parameters, self.rate, front),
             target=followed(state.target, state.critic.parameters, self.rate, front),
-            value=values[0] * game.reward_scale,
+            value=values[0] * lesson.game.reward_scale,
         )
 
-    def _smoothed(self, head: Head, out: Tensor, generator: Stream, front: tuple[int, ...]) -> Tensor:
+    def _smoothed(self, lesson: Lesson, out: Tensor) -> Tensor:
         """What the followed policy does after: forces with clipped noise, moves as they are drawn."""
-        actions = decided(head, out, generator)
-        if isinstance(head, Categorical):
+        actions = decided(lesson.actor.head, out, lesson.luck)
+        if isinstance(lesson.actor.head, Categorical):
             return actions
-        luck = generator.normal((*front, *actions.shape[-2:]), out.dtype, out.device)
-        return (actions + beside(self.noise, 2) * luck.clamp(-CLIP, CLIP)).clamp(-1, 1)
+        noise = lesson.luck.normal((*lesson.alike, *actions.shape[-2:]), out.dtype, out.device)
+        return (actions + beside(self.noise, 2) * noise.clamp(-CLIP, CLIP)).clamp(-1, 1)

@@ -38,7 +38,8 @@ class Status(Enum):
     STOPPED = "stopped by an observer"
     INTERRUPTED = "interrupted; the same command with --resume continues it"
     DIVERGED = (
-        "the iterate or its measure is no longer finite: lower the step size, or raise the temperature if there is one"
+        "the iterate or a measure is no longer finite, or larger than can be: "
+        "lower the step size, or raise the temperature if there is one"
     )
 
     @property
@@ -200,6 +201,8 @@ def solve(
         begun = solver.init(Beginning(game, _placed(start, game, own, batch, len(shape))))
         state = mapped(begun, lambda _, x: x.expand(*batch, *shape, *x.shape[len(batch + shape) :]))
     run = Run(game, solver, iterations, state, _target(solver), tolerance)
+    if tolerance is not None and not isinstance(game, Game):
+        _require_falling(run)
     run.trace.first_seed = seed
 
     def due(iteration: int) -> bool:
@@ -291,23 +294,34 @@ def _measure(run: Run, observers: Sequence[Observer]) -> None:
 def _judge(run: Run) -> None:
     """Diverged, converged or neither, by the newest measure."""
     newest = {name: values[-1] for name, values in run.trace.metrics.items()}
-    if run.target not in newest:  # a game of three methods knows no entropy, another family no exploitability
-        run.target = "exploitability" if "exploitability" in newest else next(iter(newest))
+    run.target = _found(run.target, newest)
     finite = all(bool(v.isfinite().all()) for v in newest.values())
     if not finite or not all(bool(p.isfinite().all()) for p in run.policy) or _beyond(run, newest):
         run.status = Status.DIVERGED
-    elif run.tolerance is not None and rises(run.target):
-        wanted = f"none: {type(run.game).__name__} is known by its {run.target} alone, of which nobody knows the most"
-        raise refuse("tolerance", run.tolerance, wanted)
     elif run.tolerance is not None and float(newest[run.target].max()) <= run.tolerance:
         run.status = Status.CONVERGED
+
+
+def _found(target: str, metrics: Iterable[str]) -> str:
+    """The metric that a tolerance is about: a game of three methods knows no entropy, another family other things."""
+    names = list(metrics)
+    return target if target in names else "exploitability" if "exploitability" in names else names[0]
+
+
+def _require_falling(run: Run) -> None:
+    """Refuse a tolerance of what rises, before anything is done."""
+    target = _found(run.target, measure(run.game, run.policy, **_measures(run.solver, run.game)))
+    if rises(target):
+        wanted = f"none: {type(run.game).__name__} is known by its {target} alone, of which nobody knows the most"
+        raise refuse("tolerance", run.tolerance, wanted)
 
 
 def _beyond(run: Run, newest: dict[str, Tensor]) -> bool:
     """Whether a metric of the solver's own is larger than one of a run that makes sense; says so, with its advice."""
     limits: dict[str, tuple[float, str]] = getattr(run.solver, "limits", lambda game: {})(run.game)
+    own = getattr(getattr(run.state, "inner", run.state), "metrics", {})  # where iterates are averaged, of the last one
     for name, (most, advice) in limits.items():
-        value = float(newest[name].abs().max())
+        value = float((own | newest)[name].abs().max())
         if value > most:
             words = f"{name}: {value:.3g} at iteration {run.iteration}, expected at most {most:.3g}; {advice}"
             warnings.warn(words, Caution, stacklevel=4)
@@ -347,7 +361,8 @@ def _require_fit(game: Any, solver: Any) -> None:
         require_game(game)
     elif not isinstance(game, family):
         needs = "game with exploitability(policy)" if family is Game else family.__name__
-        instead = f"for this game take {' or '.join(others)}" if others else "no solver of gamesim takes this game"
+        nobody = getattr(game, "instead", "no solver of gamesim takes this game")
+        instead = f"for this game take {' or '.join(others)}" if others else nobody
         if not others and callable(getattr(game, "reset", None)) and callable(getattr(game, "step", None)):
             instead = "an environment is played as simulator/gymnasium or simulator/pettingzoo, or by as_simulator"
         name = type(getattr(solver, "solver", solver)).__name__  # of what is watched or averaged, not of the watcher
@@ -356,6 +371,9 @@ def _require_fit(game: Any, solver: Any) -> None:
     require = getattr(getattr(solver, "feedback", None), "require", None)
     if callable(require):
         require(game)
+    require = getattr(game, "require_solver", None)
+    if callable(require):
+        require(solver)
 
 
 def _takers(game: Any) -> list[str]:

@@ -16,14 +16,16 @@ from gamesim.envs.sets.moves import Outside, bounded_forces, whole_moves
 from gamesim.errors import refuse
 from gamesim.games.worlds import Particles, SetWorld
 from gamesim.kernels.particles import DAMPING, STIFFNESS, TIME, Pay, Physics, Shown, ready, serves
-from gamesim.parameters import LARGEST, Bounds, check
+from gamesim.parameters import Bounds, check
 from gamesim.randomness import Stream
 
 Radius = Annotated[float, Bounds("a number above 0", 0, low_open=True)]
 Share = Annotated[float, Bounds("a number from 0 to 1", 0, 1)]
 Choice = Literal["discrete", "continuous"]
 Precision = Literal["float32", "float64"]
-Several = Annotated[int, Bounds("a whole number from 0 to 1,000,000,000", 0, LARGEST)]
+MANY = 10**6  # of what has a place of its own
+Crowd = Annotated[int, Bounds("a whole number from 1 to 1,000,000", 1, MANY)]
+Several = Annotated[int, Bounds("a whole number from 0 to 1,000,000", 0, MANY)]
 
 
 class Discs(SetWorld):
@@ -168,6 +170,8 @@ class Discs(SetWorld):
 
     def checked(self, actions: Tensor, position: Tensor) -> Tensor:
         """Actions of this world: whole numbers below `action_count`, or forces, clipped where `outside` says so."""
+        if not isinstance(actions, Tensor):
+            raise refuse("actions", type(actions).__name__, "a tensor, one action for each agent")
         if actions.device != position.device:
             raise refuse("actions", f"on {actions.device}", f"actions on {position.device}, where the world is")
         if self.actions == "discrete":
@@ -178,18 +182,6 @@ class Discs(SetWorld):
     def lowest(self) -> Tensor:
         """The least of each number of a continuous action; the largest is 1."""
         return torch.tensor([-1.0, -1.0], **self.like)
-
-    def _whole(self, actions: Tensor) -> Tensor:
-        kinds = actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool
-        if actions.shape[-1:] != (self.acting,) or kinds:
-            what = f"{actions.dtype} of shape {list(actions.shape)}"
-            raise refuse("actions", what, f"moves [..., {self.acting}], whole numbers, one for each agent")
-        wrong = (actions < 0) | (actions >= self.action_count)
-        if bool(wrong.any()):
-            at = wrong.nonzero()[0].tolist()
-            wanted = f"a whole number from 0 to {self.action_count - 1}"
-            raise refuse(f"actions[{', '.join(map(str, at))}]", int(actions[tuple(at)]), wanted)
-        return actions.long()
 
     @property
     def largest(self) -> float:

@@ -9,7 +9,7 @@ learned in one definition of a world and measured in another says nothing, unles
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal, final
@@ -86,12 +86,12 @@ class RecordedPlay(Recorded):
         if isinstance(self.world, SetWorld):
             return tuple(_of_so_many(self.world, n) for n in many)
         recorded = self._recorded
-        id, said = _typed(self.world) if self.world else (recorded[0]["id"] if recorded else "sets/spread", {})
+        id, said = (recorded[0]["id"] if recorded else "sets/spread", {}) if self.world is None else _typed(self.world)
         if "agents" in said and self.agents is not None:
             raise refuse("agents", self.agents, f"nothing beside world={self.world}, which says it")
         own = [entry["parameters"] for entry in recorded if entry["id"] == id] or [{}]
         given = [mine | said for mine in (own if self.agents is None else own[:1])]
-        if self.world or self.agents is not None:
+        if self.world is not None or self.agents is not None:
             made = [world_of({"id": id, "parameters": x}, self.device, typed=self.world is not None) for x in given]
         else:
             made = [world_of(entry, self.device) for entry in recorded or [{"id": id}]]
@@ -110,7 +110,9 @@ class RecordedPlay(Recorded):
         header = self.play.header
         known = dict[str, Mapping[str, float]]()
         for i, entry in enumerate(header["worlds"]):
-            known |= {_meaning(x): header["references"].get(str(i), {}) for x in _canonical(entry)}
+            built = _built(entry)  # a parameter that a header leaves out is at its default
+            here = _meaning(entry if built is None else described(built))
+            known[here] = header["references"].get(str(i), {})
         found = list[Mapping[str, float] | None]()
         for world in self.worlds:
             own = known.get(_meaning(described(world)))
@@ -122,6 +124,8 @@ class RecordedPlay(Recorded):
 
     def _require_room(self, world: SetWorld) -> None:
         """Refuse a world elsewhere, and measures that no memory holds."""
+        if world.entities > MOST_ENTITIES:
+            raise refuse("world", f"one of {world.entities:,} entities", f"at most {MOST_ENTITIES:,}")
         place = torch.device(world.like["device"])
         if place.type != torch.device(self.device).type:
             raise refuse("world", f"one on {place}", f"one on {self.device}, as device says")
@@ -132,12 +136,11 @@ class RecordedPlay(Recorded):
     def _require_sizes(self) -> None:
         """Refuse data that are not of the sizes of the worlds that they name."""
         for group in self._groups:
-            entry = self.play.header["worlds"][group.world]
-            for world in _built(entry):
-                if (world.acting, world.entities) != (group.acting, group.size):
-                    what = f"{group.acting} agents among {group.size} entities"
-                    wanted = f"{world.acting} among {world.entities}, as header.worlds[{group.world}] says"
-                    raise refuse(f"data.agents[{int(group.transitions[0])}]", what, wanted)
+            world = _built(self.play.header["worlds"][group.world])
+            if world is not None and (world.acting, world.entities) != (group.acting, group.size):
+                what = f"{group.acting} agents among {group.size} entities"
+                wanted = f"{world.acting} among {world.entities}, as header.worlds[{group.world}] says"
+                raise refuse(f"data.agents[{int(group.transitions[0])}]", what, wanted)
 
     def _require_same(self) -> None:
         """Refuse data of another definition than that of the worlds to measure in, and say what differs."""
@@ -189,23 +192,16 @@ def named(entry: dict[str, Any]) -> str:
 
 def differences(entry: dict[str, Any], world: SetWorld) -> list[str]:
     """In what two worlds differ: each fact of both where they have facts."""
-    for recorded in _built(entry):
-        mine, other = (getattr(w, "facts", {}) for w in (recorded, world))
-        return told(mine, other, "the one of the data", "the other")
-    return []
+    mine, other = (getattr(w, "facts", {}) for w in (_built(entry), world))
+    return told(mine, other, "the one of the data", "the other")
 
 
-def _built(entry: dict[str, Any]) -> Iterator[SetWorld]:
+def _built(entry: dict[str, Any]) -> SetWorld | None:
     """The world that a header names, if there is one here."""
     try:
-        yield world_of(entry)
+        return world_of(entry)
     except InvalidInput:
-        return
-
-
-def _canonical(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    """An entry of a header as it would be written now, and as it is."""
-    return [entry, *map(described, _built(entry))]
+        return None
 
 
 def _meaning(entry: dict[str, Any]) -> str:
@@ -237,5 +233,5 @@ def _typed(text: str) -> tuple[str, dict[str, Any]]:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not name or name in found:
             raise refuse("world", text, f"name=value, each name once; {part.strip()!r} is none")
-        found[name] = int(value) if value.isdecimal() else value
+        found[name] = int(float(value)) if re.fullmatch(r"\d+(\.0*)?(e\+?\d{1,2})?", value) else value
     return id, found

@@ -16,7 +16,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gamesim.envs.sets.discs import Choice, Discs, Precision, Radius, Share, overlaps
+from gamesim.envs.sets.discs import Choice, Crowd, Discs, Precision, Radius, Share, overlaps
 from gamesim.envs.sets.moves import Outside
 from gamesim.envs.sets.variants import Definition, Variant, Weights, definition, variant_facts
 from gamesim.errors import refuse
@@ -35,9 +35,9 @@ APART, DARTS = 0.675, 64
 class Spread(Discs):
     """Cover every landmark and do not collide; cooperative."""
 
-    agents: Count = 3
+    agents: Crowd = 3
     """How many act."""
-    landmarks: Count | None = None
+    landmarks: Crowd | None = None
     """How many there are to cover; none for as many as agents."""
     variant: Variant = "mpe2"
     """Which of the definitions called simple spread; see `gamesim.envs.sets.variants`."""

@@ -17,7 +17,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from gamesim.envs.sets.discs import Choice, Discs, Precision, Radius, Several, overlaps
+from gamesim.envs.sets.discs import Choice, Crowd, Discs, Precision, Radius, Several, overlaps
 from gamesim.envs.sets.moves import Outside
 from gamesim.games.worlds import Particles
 from gamesim.kernels.particles import Pay, Physics
@@ -34,9 +34,9 @@ INNER, CATCH, SHAPE = 0.9, 10.0, 0.1
 class Tag(Discs):
     """Slow predators hunt fast prey among obstacles; of two teams."""
 
-    predators: Count = 3
+    predators: Crowd = 3
     """How many hunt."""
-    prey: Count = 1
+    prey: Crowd = 1
     """How many are hunted."""
     obstacles: Several = 2
     """How many stand in the way."""

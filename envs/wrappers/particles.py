@@ -1,7 +1,7 @@
 """Worlds of sets as parallel environments of PettingZoo: agents see what the variant shows them, until time is up."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
@@ -10,7 +10,10 @@ from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
 from gamesim.envs.sets.discs import Discs
 from gamesim.errors import refuse
+from gamesim.parameters import Bounds, convert
 from gamesim.randomness import Stream
+
+Seed = Annotated[int, Bounds("a whole number from 0 to 2^63 - 1", 0, 2**63 - 1)]
 
 
 class Crowd(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
@@ -27,6 +30,8 @@ class Crowd(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
     """
 
     def __init__(self, world: Discs, agents: Sequence[str] | None = None) -> None:
+        if not isinstance(world, Discs):
+            raise refuse("world", type(world).__name__, "a particle world: gamesim.make('sets/spread') makes one")
         self.metadata = {"name": "gamesim_crowd_v0", "render_modes": [], "is_parallelizable": True}
         self.render_mode = None
         names = tuple(world.names if agents is None else agents)
@@ -73,7 +78,7 @@ class Crowd(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
     def reset(self, seed: int | None = None, options: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """A first state; with a seed all that follows is determined, without one luck goes on."""
         if seed is not None:
-            self.luck = Stream(int(seed))
+            self.luck = Stream(convert(seed, Seed, "seed"))
         elif self.luck is None:
             self.luck = Stream(int(np.random.default_rng().integers(2**62)))
         self.now, self.played, self.agents = self.world.begin((), self.luck), 0, list(self.possible_agents)
@@ -105,7 +110,10 @@ class Crowd(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
                     raise refuse(f"actions[{agent!r}]", given, f"a whole number from 0 to {int(space.n) - 1}")
                 found.append(world.whole(i, torch.tensor(int(given), device=world.device)))
             else:
-                force = np.asarray(given, dtype=np.float32) if given is not None else np.empty(0, np.float32)
+                try:
+                    force = np.asarray([] if given is None else given, dtype=np.float32)
+                except (TypeError, ValueError):
+                    force = np.empty(0, np.float32)
                 if force.shape != space.shape:
                     raise refuse(
                         f"actions[{agent!r}]", given, f"{space.shape[0]} numbers" if space.shape else "numbers"

@@ -19,9 +19,9 @@ def data_group() -> None:
     """Record play in worlds of sets, to learn from offline; look at it; take it to other libraries and back.
 
     \b
-    gamesim data make sets/spread --behaviour medium --out spread.npz       a dataset
-    gamesim data inspect spread.npz                                        what is in it, checked
-    gamesim run sets/offline bc -g data=spread.npz --every 10              learn from it
+    gamesim data make sets/spread --behaviour medium --out spread.npz     a dataset
+    gamesim data inspect spread.npz                                       what is in it, checked; also with --json
+    gamesim run sets/offline bc -g data=spread.npz --every 10             learn from it
     """
 
 

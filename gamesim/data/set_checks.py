@@ -130,8 +130,10 @@ def _numbers(value: Any, field: str, dtype: torch.dtype) -> Tensor:
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         words = " ".join(str(error).split())[:120]
         raise refuse(field, type(value).__name__, f"a rectangular array of numbers ({words})") from None
-    if part.is_complex() or part.is_quantized or part.layout != torch.strided:
-        raise refuse(field, f"{part.dtype}, {part.layout}", "real numbers")
+    if part.is_complex() or part.is_quantized or part.layout != torch.strided or part.is_meta:
+        raise refuse(
+            field, f"{part.dtype}, {part.layout} on {part.device}", "real numbers, on a device that holds them"
+        )
     if part.dtype == dtype or dtype.is_floating_point:
         return part.to(dtype).contiguous()
     low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)

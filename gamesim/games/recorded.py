@@ -36,6 +36,8 @@ from gamesim.states import expanded
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 """Minibatches take turns in rounding their shares of each world by multiples of this, spread evenly in [0, 1]."""
+ROOM = 10**8
+"""Numbers of the tokens of a minibatch."""
 AT_ONCE = 2**20
 """States whose kinds of entities are compared together."""
 
@@ -126,6 +128,12 @@ class Recorded(ABC):
     @abstractmethod
     def like(self) -> dict[str, Any]:
         """dtype and device of networks."""
+
+    def require_solver(self, solver: Any) -> None:
+        """Refuse a solver whose minibatches no memory holds."""
+        most = ROOM // (self.most * self.inputs)
+        if getattr(solver, "batch_size", 1) > most:
+            raise refuse("batch_size", solver.batch_size, f"at most {most:,}, of sets of {self.most} entities")
 
     # --- what networks see --------------------------------------------------------------------------------------------
 
@@ -298,7 +306,9 @@ class Recorded(ABC):
         found = {"return": torch.stack(returns).mean(0)}
         scales = [x for x in self.references if x is not None]
         if len(scales) == len(returns):
-            scores = [100 * (x - s["random"]) / (s["expert"] - s["random"]) for x, s in zip(returns, scales, strict=True)]
+            scores = [
+                100 * (x - s["random"]) / (s["expert"] - s["random"]) for x, s in zip(returns, scales, strict=True)
+            ]
             found["score"] = torch.stack(scores).mean(0)
         if len(returns) > 1:
             found |= {f"return_{name}": x for name, x in zip(self._names, returns, strict=True)}
@@ -316,7 +326,9 @@ class Recorded(ABC):
         front = tuple(policy[0].shape[: max(policy[0].dim() - len(actor.network.shapes[0]), 0)])
         given, wanted = [tuple(x.shape) for x in policy], [(*front, *shape) for shape in actor.network.shapes]
         if given != wanted:
-            i = next((i for i, (x, y) in enumerate(zip(given, wanted, strict=False)) if x != y), min(len(given), len(wanted)))
+            i = next(
+                (i for i, (x, y) in enumerate(zip(given, wanted, strict=False)) if x != y), min(len(given), len(wanted))
+            )
             what, other = (f"shape {list(s[i])}" if i < len(s) else "nothing" for s in (given, wanted))
             raise refuse(f"policy[{i}]", what, f"{other}, as this network has")
         return self.returned(world, policy, actor, front)

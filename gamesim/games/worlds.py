@@ -76,6 +76,8 @@ class SetWorld(ABC):
     """What the numbers of a token are."""
     action_count: ClassVar[int] = len(FORCES)
     action_size: ClassVar[int] = 2
+    instead: ClassVar[str] = "play is recorded first: sets/offline, -g world=ID or -g data=FILE of gamesim data make"
+    """What takes it further where a solver does not take it."""
     evaluation_episodes: ClassVar[int] = 100
     """Episodes behind a measure."""
     steps: Count

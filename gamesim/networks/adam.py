@@ -33,9 +33,18 @@ class Trained:
         return cls(parameters, zero, zero)
 
 
-def adam(trained: Trained, loss: Callable[[Weights], Tensor], step_size: float | Tensor, steps: int) -> Trained:
-    """The networks after one more step, which makes so many; losses of different networks are added up."""
-    return descended(trained, gradients(loss, trained.parameters), step_size, steps)
+def adam(
+    trained: Trained,
+    loss: Callable[[Weights], Tensor],
+    step_size: float | Tensor,
+    steps: int,
+    front: tuple[int, ...] = (),
+) -> Trained:
+    """The networks after one more step down a loss, which makes so many; losses of a batch of networks are added up.
+
+    A batch of step sizes [*b, 1] goes with the last of the leading dimensions `front` of the weights.
+    """
+    return descended(trained, gradients(loss, trained.parameters), step_size, steps, front)
 
 
 def gradients(loss: Callable[..., Tensor], *networks: Weights) -> Weights:

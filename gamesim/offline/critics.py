@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gamesim.errors import refuse
 from gamesim.games.recorded import Actor, Batch, Recorded, Sets
 from gamesim.networks import Network
 from gamesim.networks.adam import Trained, Weights, paces
 from gamesim.networks.stateless import Stateless
 from gamesim.randomness import Stream, philox
 
+LARGEST = 10**8
+"""Weights of a network."""
 BELOW = tuple(sum(1 / factorial(j) for j in range(k + 1)) / e for k in range(9))
 """The chance that a Poisson(1) variable is at most k."""
 
@@ -70,6 +73,10 @@ def value_of(task: Recorded, network: Network) -> Value:
 @lru_cache(64)
 def _made(network: Network, inputs: int, outputs: int, pooled: bool, most: int) -> Stateless:
     """A network of weights that are given with each call, so that one is enough for all steps of a run."""
+    with torch.device("meta"):  # where nothing is allocated
+        size = Stateless(network.module(inputs, outputs, pooled=pooled, most=most)).size
+    if size > LARGEST:
+        raise refuse("network", str(network), f"at most {LARGEST:,} weights; it has {size:,}")
     return Stateless(network.module(inputs, outputs, pooled=pooled, most=most))
 
 
@@ -79,9 +86,10 @@ def blank(network: Stateless, task: Recorded, *front: int) -> Trained:
 
 
 def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: Stream, *more: int) -> Trained:
-    """Networks drawn from the randomness of each seed, one for each hyper-parameter alike; `more` are drawn apart."""
+    """Networks drawn from the randomness of each seed, one for each hyper-parameter alike; twins are drawn apart."""
     x = like.parameters[0]
-    weights = network.draw((*alike(generator, front), *more), generator, x.dtype, x.device)
+    twins = x.shape[len(front) : x.dim() - len(network.shapes[0])]
+    weights = network.draw((*alike(generator, front), *twins), generator, x.dtype, x.device)
     return Trained.fresh(tuple(w.expand(y.shape).contiguous() for w, y in zip(weights, like.parameters, strict=True)))
 
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gamesim.games.recorded import Batch, Recorded, Sets
-from gamesim.networks import Network
+from gamesim.games.recorded import Batch, Sets
 from gamesim.networks.adam import Weights
 from gamesim.networks.stateless import Stateless
 from gamesim.offline.confidence import total_variation
-from gamesim.offline.critics import actor_of, critic_of, joined, model_of, twins
+from gamesim.offline.critics import joined, model_of, twins
+from gamesim.offline.learners import Lesson
 from gamesim.randomness import Stream
 
 Transitions = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -26,12 +26,11 @@ Transitions = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 class Imagined:
     """The networks of a task as worlds. Members of an ensemble are one dimension more, before a network's own."""
 
-    def __init__(
-        self, game: Recorded, network: Network, horizon: int, noise: float, scaled: bool, penalty: Any = None
-    ) -> None:
+    def __init__(self, lesson: Lesson, horizon: int, noise: float, scaled: bool, penalty: Any = None) -> None:
         """horizon: steps of a rollout; noise: the least s; penalty: of disagreement, in the reward of members."""
-        self.game, self.horizon, self.noise, self.scaled, self.penalty = game, horizon, noise, scaled, penalty
-        self.actor, self.critic, self.model = actor_of(game, network), critic_of(game, network), model_of(game, network)
+        self.game, self.actor, self.critic = lesson.game, lesson.actor, lesson.critic
+        self.model = model_of(lesson.game, lesson.network)
+        self.horizon, self.noise, self.scaled, self.penalty = horizon, noise, scaled, penalty
 
     def change(self, models: Weights, tokens: Tensor, actions: Tensor, sets: Sets) -> Tensor:
         """By how much F changes the features of those who act, over `change_scale`: [..., agent, d]."""
@@ -44,8 +43,8 @@ class Imagined:
         return moved[..., :d] / self.game.change_scale
 
     def sigma(self, error: Tensor) -> Tensor:
-        """s, from the mean squared error of F^."""
-        return error.sqrt().clamp(min=self.noise)
+        """s, from the mean squared error of F^; infinite where F^ ran away, which the loop will see."""
+        return error.sqrt().nan_to_num(nan=torch.inf, posinf=torch.inf).clamp(min=self.noise)
 
     def variation(self, apart: Tensor, sets: Sets, error: Tensor) -> Tensor:
         """TV of two worlds whose changes are so far apart, [..., b]; error [...] of F^."""

@@ -33,8 +33,9 @@ LEAST = 4096
 """Agents that are played together at least: few may be computed by other loops than many, with other last bits."""
 LARGEST = 5 * 10**8
 """Numbers of a dataset's tokens."""
-MOST_ENTITIES = 10**5
-"""What a world that a file names may have of anything."""
+MOST_ENTITIES = 10**4
+"""Entities of a world that is played here: an expert's work and memory grow with their square. Nor may a world that a
+file names have more of anything."""
 
 
 def record_sets(
@@ -48,17 +49,19 @@ def record_sets(
 
     With `references` the mean returns of random play and of the expert are measured in each world and stored beside.
     """
-    given = [behaviour] if isinstance(behaviour, str | Behaviour) else list(behaviour)
+    given = list(behaviour) if isinstance(behaviour, list | tuple) else [behaviour]
     chosen: list[Behaviour] = [convert(b, Behaviour, "behaviour") for b in given]
     if not chosen:
         raise refuse("behaviour", "none", f"at least one of {', '.join(Behaviour.kinds)}")
     many, seed = convert(episodes, Count, "episodes"), convert(seed, Natural, "seed")
-    places = [worlds] if isinstance(worlds, SetWorld) else list(worlds)
+    places: list[Any] = list(worlds) if isinstance(worlds, list | tuple) else [worlds]
     if not 1 <= len(places) <= MANY:
         raise refuse("worlds", len(places) or "none", f"1 to {MANY} worlds to record in")
     for world in places:
         if not isinstance(world, SetWorld):
             raise refuse("world", type(world).__name__, "a world of sets; `gamesim list games` shows them as sets/...")
+        if world.entities > MOST_ENTITIES:
+            raise refuse("world", f"one of {world.entities:,} entities", f"at most {MOST_ENTITIES:,}")
         size = len(chosen) * many * (world.steps + 1) * world.entities * len(world.features)
         if size > LARGEST:
             raise refuse("episodes", many, f"fewer: {size:.3g} numbers of tokens, where {LARGEST:.0e} are the most")

@@ -13,6 +13,9 @@ from gamesim.networks.adam import Trained, Weights, descended, gradients
 from gamesim.networks.heads import Categorical, Head
 from gamesim.randomness import Stream
 
+FRESH = 3.0
+"""What networks that nobody taught anything say at most, in units of `reward_scale`."""
+
 
 def target_of(task: Recorded, batch: Batch, following: Tensor) -> Tensor:
     """y, [..., b], from values of what follows."""
@@ -32,8 +35,9 @@ def beside(number: float | Tensor, dims: int) -> float | Tensor:
 
 
 def runaway(task: Recorded, advice: str) -> dict[str, tuple[float, str]]:
-    """The limits of an algorithm with critics: three times the largest value that there can be."""
-    return {"value": (3 * task.reward_scale * max(map(abs, task.bounds)), f"the critics run away: {advice}")}
+    """The limits of an algorithm with critics: three times the largest value there can be, or a fresh network's."""
+    most = max(*map(abs, task.bounds), FRESH)
+    return {"value": (3 * task.reward_scale * most, f"the critics run away: {advice}")}
 
 
 def decided(head: Head, out: Tensor, generator: Stream) -> Tensor:
