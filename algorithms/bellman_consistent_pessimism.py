@@ -3,7 +3,7 @@
     pi_hat = argmax_{pi in Pi} min { f(S0, pi) : f in F, E(f, pi; D) <= eps }
 
 Pi are the policies by which all agents act alone, pi(u | z), with probabilities that are multiples of 1 / (levels - 1).
-The minimum has a closed form (`gamesim.offline.version_space`), where without a radius of one's own
+The minimum has a closed form (`gamesim.offline.exact.version_space`), where without a radius of one's own
 
     eps = sigma^2 (d + 2 sqrt(d l) + 2 l) / n,    sigma = discount Vmax / 2,    l = log(|Pi| / delta)
 
@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.offline.pairs import local_policies
-from gamesim.offline.task import CountedTask, Functions
-from gamesim.offline.version_space import radius
+from gamesim.offline.exact.counted_task import CountedTask, Functions
+from gamesim.offline.exact.pairs import local_policies
+from gamesim.offline.exact.version_space import radius
 from gamesim.parameters import Bounds, NonNegative, check
 from gamesim.randomness import Stream
 

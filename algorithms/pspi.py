@@ -4,8 +4,8 @@
     pi_{t+1}(A | S) ~ pi_t(A | S) exp(step_size f_t(S, A))
 
 The Lagrangian of max_pi min {f(S0, pi) : E(f, pi; D) <= eps}. f_t has a closed form for tables and for linear functions
-(`gamesim.offline.version_space`). The softmax is over joint actions and does not factor over agents: here it is over
-plays, multisets of what agents do, each as likely at first as it is when everyone acts alone. `lower` is
+(`gamesim.offline.exact.version_space`). The softmax is over joint actions and does not factor over agents: here it is
+over plays, multisets of what agents do, each as likely at first as it is when everyone acts alone. `lower` is
 f_t(S0, pi_t), and `misfit` E(f_t); both are 0 before the first step.
 
 Xie, Cheng, Jiang, Mineiro and Agarwal, "Bellman-consistent pessimism for offline reinforcement learning", NeurIPS 2021,
@@ -19,8 +19,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gamesim.offline.task import CountedTask, Functions
-from gamesim.offline.version_space import Least
+from gamesim.offline.exact.counted_task import CountedTask, Functions
+from gamesim.offline.exact.version_space import Least
 from gamesim.parameters import Positive, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, StepSize

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from gamesim.offline.confidence import Worst, gaussian_variation, uniform_radius, worst_model
-from gamesim.offline.counted import Crowd, Luck
-from gamesim.offline.linear_dynamics import Costs, fit, returns, rows
-from gamesim.offline.local_models import Fitted
-from gamesim.offline.pairs import Behaviour, Local, acting, features, forms, local_policies, worth
-from gamesim.offline.version_space import Projected, TabularClass, Visits, radius
+from gamesim.offline.exact.counted import Crowd, Luck
+from gamesim.offline.exact.linear_dynamics import Costs, fit, returns, rows
+from gamesim.offline.exact.local_models import Fitted
+from gamesim.offline.exact.pairs import Behaviour, Local, acting, features, forms, local_policies, worth
+from gamesim.offline.exact.version_space import Projected, TabularClass, Visits, radius
 from gamesim.randomness import Stream
 
 DELTA, DISCOUNT = 0.05, 0.8

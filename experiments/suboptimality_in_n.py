@@ -9,10 +9,10 @@ team reward and as many transitions for every N, the gap J(pi*) - J(pi_hat) is, 
 
 Model-free minima are exact; a model-based one is the worst model that a search finds, which is in the set:
 
-    counts    agents of two local states and actions, with luck of their own or shared (`gamesim.offline.pairs`); F is
-              quadratic in the shares of agents and complete, with 10 dimensions for every N; a model is the 4
-              probabilities of an agent (`gamesim.offline.local_models`)
-    linear    s_i' = A s_i + B a_i + C mean(s) + N(0, sigma^2) (`gamesim.offline.linear_dynamics`), quadratic team
+    counts    agents of two local states and actions, with luck of their own or shared (`gamesim.offline.exact.pairs`);
+              F is quadratic in the shares of agents and complete, with 10 dimensions for every N; a model is the 4
+              probabilities of an agent (`gamesim.offline.exact.local_models`)
+    linear    s_i' = A s_i + B a_i + C mean(s) + N(0, sigma^2) (`gamesim.offline.exact.linear_dynamics`), quadratic team
               cost, which is not bounded; F is quadratic in means, 7 dimensions; models are (A, B, C) by least squares
 
 Measured are the gap, and the bound J(pi*) - min f(S0, pi*), among 9 (counts) or 25 (linear) policies that are the same

@@ -33,7 +33,7 @@ class Status(Enum):
     RUNNING = "still running"
     CONVERGED = "the tolerance is met"
     OUT_OF_ITERATIONS = (
-        "all iterations done; for less, raise them, change the step size, or lower the temperature if there is one"
+        "all iterations done; to go further, raise them, change the step size, or lower the temperature if there is one"
     )
     STOPPED = "stopped by an observer"
     INTERRUPTED = "interrupted; the same command with --resume continues it"
@@ -61,10 +61,10 @@ class Solver(Protocol):
     """Hyper-parameters and two functions.
 
     Optional: `requires`, the family it needs; `measures`, what metrics take, or a function of the game that says it;
-    `cautions(game)`, sentences on what no theorem covers; `limits(game)`, for metrics of its state the largest value
-    that makes sense, with advice; `leap(t, until, game, state, generator)`, several steps at once as (state, iteration
-    reached), or None where only steps will do. A state may have `metrics`, of its own history, to be traced beside the
-    policy's.
+    `cautions(game)`, sentences on what no theorem covers, and `cautions_of_length(iterations)`, on runs that are too
+    short; `limits(game)`, for metrics of its state the largest value that makes sense, with advice;
+    `leap(t, until, game, state, generator)`, several steps at once as (state, iteration reached), or None where only
+    steps will do. A state may have `metrics`, of its own history, to be traced beside the policy's.
     """
 
     def init(self, game: Any) -> HasPolicy: ...
@@ -189,7 +189,7 @@ def solve(
     if callable(getattr(game, "validate", None)):
         game.validate()
 
-    for words in cautions(game):
+    for words in [*cautions(game), *getattr(solver, "cautions_of_length", lambda iterations: ())(iterations)]:
         warnings.warn(words, Caution, stacklevel=2)
 
     solver, shape = _batched(solver, own[0], max(p.dim() for p in own))

@@ -17,12 +17,12 @@ from gamesim.offline.confidence import (
     uniform_radius,
     worst_model,
 )
-from gamesim.offline.counted import Crowd
-from gamesim.offline.linear_dynamics import Costs, fit, predicted, returns, rows
-from gamesim.offline.local_models import Fitted
-from gamesim.offline.pairs import Local, local_policies
-from gamesim.offline.robust import budget_bound, least_expectation, robust_values
-from gamesim.offline.tables import state_values, visits
+from gamesim.offline.exact.counted import Crowd
+from gamesim.offline.exact.linear_dynamics import Costs, fit, predicted, returns, rows
+from gamesim.offline.exact.local_models import Fitted
+from gamesim.offline.exact.pairs import Local, local_policies
+from gamesim.offline.exact.robust import budget_bound, least_expectation, robust_values
+from gamesim.offline.exact.tables import state_values, visits
 from gamesim.randomness import Stream
 
 POLICY = torch.tensor([[0.3, 0.7], [0.6, 0.4]], dtype=torch.float64)

@@ -8,9 +8,9 @@ import torch
 from gamesim.envs.sets.tabular import Tabular
 from gamesim.experiments.offline_oracles import EVEN, Counts, Judged, LinearDynamics, quadratics, substituted
 from gamesim.experiments.suboptimality_in_n import FLAT, Series, growth, joined, pieces
-from gamesim.offline.counted import Crowd
-from gamesim.offline.pairs import worth
-from gamesim.offline.tables import state_values
+from gamesim.offline.exact.counted import Crowd
+from gamesim.offline.exact.pairs import worth
+from gamesim.offline.exact.tables import state_values
 
 
 def test_returns_of_the_oracle_are_those_of_tables_over_multisets() -> None:

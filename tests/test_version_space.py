@@ -11,12 +11,12 @@ from gamesim.algorithms.bellman_consistent_pessimism import BellmanConsistentPes
 from gamesim.algorithms.pspi import PSPI
 from gamesim.envs.sets.tabular import Tabular
 from gamesim.errors import InvalidInput
-from gamesim.offline.counted import Crowd, Luck
-from gamesim.offline.multisets import Multisets
-from gamesim.offline.pairs import Local, acting, features, forms, local_policies, worth
-from gamesim.offline.programs import bounded_least
-from gamesim.offline.tables import action_values, optimum, state_values, visits
-from gamesim.offline.version_space import FiniteClass, LinearClass, Projected, TabularClass, Visits, radius
+from gamesim.offline.exact.counted import Crowd, Luck
+from gamesim.offline.exact.multisets import Multisets
+from gamesim.offline.exact.pairs import Local, acting, features, forms, local_policies, worth
+from gamesim.offline.exact.programs import bounded_least
+from gamesim.offline.exact.tables import action_values, optimum, state_values, visits
+from gamesim.offline.exact.version_space import FiniteClass, LinearClass, Projected, TabularClass, Visits, radius
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant
 from gamesim.testing import check_batch, check_game, check_solver

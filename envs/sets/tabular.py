@@ -23,10 +23,10 @@ from typing import Annotated, final
 import torch
 from torch import Tensor
 
-from gamesim.offline.counted import Crowd, Luck
-from gamesim.offline.pairs import Behaviour, Local, Transitions, worth
-from gamesim.offline.task import CountedTask
-from gamesim.offline.version_space import Visits
+from gamesim.offline.exact.counted import Crowd, Luck
+from gamesim.offline.exact.counted_task import CountedTask
+from gamesim.offline.exact.pairs import Behaviour, Local, Transitions, worth
+from gamesim.offline.exact.version_space import Visits
 from gamesim.parameters import Bounds, Count, Natural, check
 from gamesim.randomness import Stream
 

@@ -54,8 +54,12 @@ class Layout:
         )
 
     @classmethod
-    def at(cls, offsets: Tensor, name: str = "offsets") -> "Layout":
+    def at(cls, offsets: Tensor | Sequence[int], name: str = "offsets") -> "Layout":
         """From offsets (`cu_seqlens`): whole numbers [b + 1] that begin at 0 and never fall; refused by this name."""
+        try:
+            offsets = torch.as_tensor(offsets)
+        except (TypeError, ValueError, RuntimeError):
+            raise refuse(name, type(offsets).__name__, "whole numbers [b + 1] from 0 on") from None
         whole = not (offsets.is_floating_point() or offsets.is_complex() or offsets.dtype == torch.bool)
         if offsets.dim() != 1 or not whole or len(offsets) == 0:
             raise refuse(name, f"{offsets.dtype} of shape {list(offsets.shape)}", "whole numbers [b + 1] from 0 on")

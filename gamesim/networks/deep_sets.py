@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gamesim.attention import Layout
 from gamesim.attention.blocks import Linear
-from gamesim.networks.kinds import Network
+from gamesim.networks.kinds import Depth, Network
 from gamesim.parameters import Count, check
 
 
@@ -25,7 +25,7 @@ class DeepSets(Network):
 
     width: Count = 64
     """Numbers in a hidden layer."""
-    layers: Count = 2
+    layers: Depth = 2
     """Hidden layers on each row, and as many layers behind the mean, the last of them linear."""
 
     def __post_init__(self) -> None:

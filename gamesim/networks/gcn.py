@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gamesim.attention import Layout
 from gamesim.attention.blocks import Linear
-from gamesim.networks.kinds import Network
+from gamesim.networks.kinds import Depth, Network
 from gamesim.parameters import Count, check
 
 
@@ -24,7 +24,7 @@ class GCN(Network):
 
     width: Count = 64
     """Numbers in a hidden layer."""
-    layers: Count = 2
+    layers: Depth = 2
     """Graph convolutions."""
     pool: Literal["mean", "max"] = "mean"
     """What is taken over the rows of a set."""

@@ -8,11 +8,13 @@ rows is a mean, never a sum, so that bounds do not grow with the set (Zhang et a
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import nn
 
-from gamesim.parameters import plain
+from gamesim.parameters import Bounds, plain
+
+Depth = Annotated[int, Bounds("a whole number from 1 to 100", 1, 100)]
 
 
 class Network(ABC):

@@ -15,7 +15,7 @@ from gamesim.attention import Layout
 from gamesim.attention.blocks import Linear
 from gamesim.errors import refuse
 from gamesim.networks.deep_sets import rectified
-from gamesim.networks.kinds import Network
+from gamesim.networks.kinds import Depth, Network
 from gamesim.parameters import Count, check
 
 
@@ -25,7 +25,7 @@ class MLP(Network):
 
     width: Count = 64
     """Numbers in a hidden layer."""
-    layers: Count = 2
+    layers: Depth = 2
     """Hidden layers."""
 
     def __post_init__(self) -> None:

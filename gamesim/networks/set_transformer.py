@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gamesim.attention import Layout
 from gamesim.attention.blocks import ISAB, PMA, SAB, Linear
 from gamesim.errors import refuse
-from gamesim.networks.kinds import Network
+from gamesim.networks.kinds import Depth, Network
 from gamesim.parameters import Count, Natural, check
 
 
@@ -27,7 +27,7 @@ class SetTransformer(Network):
     """Numbers of a row between blocks; a multiple of heads."""
     heads: Count = 4
     """Attentions side by side in a block, each on width / heads numbers."""
-    blocks: Count = 2
+    blocks: Depth = 2
     """Blocks, one behind the other."""
     attention: Literal["softmax", "sigmoid", "linear"] = "softmax"
     """What becomes of scores: weights that sum to one, weights of their own (less log N), or products of features."""
@@ -35,7 +35,7 @@ class SetTransformer(Network):
     """Inducing points of a block, through which rows see each other: cost grows with N, not N^2. 0: all pairs."""
     pool: Literal["mean", "pma"] = "mean"
     """How a set becomes one row: the mean, or attention of one learned query."""
-    loops: Count = 1
+    loops: Depth = 1
     """How often the blocks are gone through, with the same weights."""
 
     def __post_init__(self) -> None:

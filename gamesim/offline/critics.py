@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.recorded import Actor, Batch, Recorded, Sets
+from gamesim.games.recorded import Actor, Recorded, Sets
 from gamesim.networks import Network
 from gamesim.networks.adam import Trained, Weights, paces
 from gamesim.networks.stateless import Stateless
@@ -85,7 +85,7 @@ def blank(network: Stateless, task: Recorded, *front: int) -> Trained:
     return Trained.fresh(tuple(torch.zeros(*front, *shape, **task.like) for shape in network.shapes))
 
 
-def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: Stream, *more: int) -> Trained:
+def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: Stream) -> Trained:
     """Networks drawn from the randomness of each seed, one for each hyper-parameter alike; twins are drawn apart."""
     x = like.parameters[0]
     twins = x.shape[len(front) : x.dim() - len(network.shapes[0])]
@@ -96,11 +96,6 @@ def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: 
 def front_of(weights: Weights, network: Stateless) -> tuple[int, ...]:
     """The leading dimensions of a batch of networks."""
     return tuple(weights[0].shape[: weights[0].dim() - len(network.shapes[0])])
-
-
-def minibatch(task: Recorded, size: int, generator: Stream, front: tuple[int, ...]) -> Batch:
-    """A minibatch of each seed; hyper-parameters share it, [seed, 1, ..., row, d]."""
-    return task.batch(size, generator, alike(generator, front))
 
 
 def alike(generator: Stream, front: tuple[int, ...]) -> tuple[int, ...]:
@@ -156,8 +151,3 @@ def resampled(chosen: Tensor, members: int, generator: Stream) -> Tensor:
         u = (found.double() + 0.5) / 2**32
         counts.append(torch.bucketize(u, torch.tensor(BELOW, dtype=torch.float64, device=u.device)))
     return torch.stack(counts, -2)
-
-
-def number_of(parameter: Any) -> Any:
-    """A parameter as one number for each network: a batch of them [*b, 1] as [*b]."""
-    return parameter[..., 0] if isinstance(parameter, Tensor) and parameter.dim() else parameter

@@ -60,7 +60,7 @@ S = TypeVar("S", bound=Learned)
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a step has at hand."""
+    """What a step has at hand: a task, networks and luck."""
 
     game: Recorded
     network: Network
@@ -85,7 +85,7 @@ class Lesson:
     def begun(self, state: S, **networks: Stateless) -> S:
         """The state with these fields drawn, one after the other, each from its network."""
         found = {name: drawn(net, getattr(state, name), self.front, self.luck) for name, net in networks.items()}
-        return replace(state, **found)  # type: ignore[arg-type]
+        return replace(state, **found)
 
     def minibatch(self, size: int) -> Batch:
         """A minibatch of each seed; hyper-parameters share it, [seed, 1, ..., row, d]."""
@@ -100,7 +100,7 @@ class Offline:
 
     requires: ClassVar[type] = Recorded
     advice: ClassVar[str] = ""
-    """What helps where critics run away; nothing where there are none."""
+    """What helps where critics run away, which the metric `value` shows; nothing where there are none."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -116,5 +116,6 @@ class Offline:
         return runaway(game, self.advice) if self.advice else {}
 
     def lesson(self, game: Recorded, state: Learned, generator: Stream) -> Lesson:
+        """What the step from this state has at hand."""
         front = front_of(state.policy, self.actor(game).network)
         return Lesson(game, self.network, front, common(generator, front))

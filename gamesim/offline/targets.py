@@ -1,15 +1,11 @@
-"""What actors and critics of temporal differences share: targets, steps of Adam, and policies that have no noise.
+"""What actors and critics of temporal differences share: targets, limits, and policies that have no noise.
 
 y = clip(r + discount (1 - end) f(S'), V_min, V_max)
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from torch import Tensor
 
 from gamesim.games.recorded import Batch, Recorded
-from gamesim.networks.adam import Trained, Weights, descended, gradients
 from gamesim.networks.heads import Categorical, Head
 from gamesim.randomness import Stream
 
@@ -20,13 +16,6 @@ FRESH = 3.0
 def target_of(task: Recorded, batch: Batch, following: Tensor) -> Tensor:
     """y, [..., b], from values of what follows."""
     return (batch.rewards + task.discount * (1 - batch.terminated) * following).clamp(*task.bounds)
-
-
-def lowered(
-    trained: Trained, loss: Callable[[Weights], Tensor], step_size: Any, steps: int, front: tuple[int, ...]
-) -> Trained:
-    """Networks after Adam's next step down a loss, which makes so many; `front`: leading dimensions of the run."""
-    return descended(trained, gradients(loss, trained.parameters), step_size, steps, front)
 
 
 def beside(number: float | Tensor, dims: int) -> float | Tensor:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.game import Policy, require_policy
-from gamesim.offline.counted import Crowd
-from gamesim.offline.pairs import features
-from gamesim.offline.tables import optimum, state_values
-from gamesim.offline.version_space import LinearClass, TabularClass, Visits
+from gamesim.offline.exact.counted import Crowd
+from gamesim.offline.exact.pairs import features
+from gamesim.offline.exact.tables import optimum, state_values
+from gamesim.offline.exact.version_space import LinearClass, TabularClass, Visits
 
 Functions = Literal["tables", "pairs"]
 

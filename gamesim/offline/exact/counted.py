@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.offline.multisets import Multisets
+from gamesim.offline.exact.multisets import Multisets
 
 Luck = Literal["own", "shared"]
 LARGEST = 2**24

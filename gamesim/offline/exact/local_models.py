@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gamesim.offline.confidence import Worst, worst_model
-from gamesim.offline.pairs import Local, Transitions
+from gamesim.offline.exact.pairs import Local, Transitions
 
 STIFFEST = 0.1
 """The least variance of a draw that the search for a worst model reckons with: TV, unlike KL, has no walls at 0."""

@@ -18,7 +18,7 @@ with d_hat the visits under P_hat and span the largest difference of values.
 import torch
 from torch import Tensor
 
-from gamesim.offline.tables import state_values, visits
+from gamesim.offline.exact.tables import state_values, visits
 
 ROUNDS = 10_000
 

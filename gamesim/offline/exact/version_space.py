@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.offline.tables import state_values, visits
+from gamesim.offline.exact.tables import state_values, visits
 
 
 class Least(NamedTuple):

@@ -1,7 +1,7 @@
 """Values that are quadratic in who is where: a class of functions that every N shares, closed under Bellman operators.
 
 Let m_x / N be the share of agents at x = (z, u). Where agents act alone by pi(u | z), move by p(t | x), and are paid
-together r = (own luck or shared luck, `gamesim.offline.counted`)
+together r = (own luck or shared luck, `gamesim.offline.exact.counted`)
 
     r(S, A) = 1/2 sum_x (m_x / N) rho(x) + 1/2 sum_{z, z'} (c_z / N) (c_z' / N) G(z, z')
 
@@ -22,8 +22,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from gamesim.offline.counted import Luck
-from gamesim.offline.multisets import Multisets
+from gamesim.offline.exact.counted import Luck
+from gamesim.offline.exact.multisets import Multisets
 from gamesim.randomness import Stream
 
 Behaviour = Literal["spread", "groups", "independent"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.offline.version_space import Least, Visits
+from gamesim.offline.exact.version_space import Least, Visits
 
 
 def bounded_least(
