@@ -244,3 +244,13 @@ def test_regret_is_drawn_as_what_adds_up() -> None:
     assert axes.get_title(loc="left") == "Regret"
     assert axes.get_yscale() == "linear"
     np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), np.median(result.metric("regret").numpy(), axis=0))
+
+
+def test_a_run_on_recorded_play_is_drawn_by_its_score() -> None:
+    """Scores may be negative and must not be taken for distances; losses and residuals stay in the trace."""
+    from gamesim.figures.runs import _worth_drawing
+
+    offline = ["return", "score", "return_3", "return_6", "value", "residual"]
+    assert _worth_drawing(offline, False, alone=True) == ["score"] == _worth_drawing(offline, False, alone=False)
+    assert _worth_drawing(["return", "value", "residual"], False, alone=True) == ["return"]
+    assert _worth_drawing(["residual", "distance"], False, alone=False) == ["residual"]

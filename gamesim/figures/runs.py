@@ -138,7 +138,10 @@ def _play(folder: Path) -> tuple[dict[str, Any], dict[str, list[str]]] | None:
 def _worth_drawing(metrics: Iterable[str], adding: bool, alone: bool) -> list[str]:
     """The metrics that are drawn where none is asked for: a few of a run alone, one where runs are compared."""
     known = list(metrics)
-    among = [m for m in (GROWING if adding else WORDS) if m in known] or known[:1]
+    if rises(known[0]) and "score" in known:
+        return ["score"]
+    among = [] if rises(known[0]) and not adding else [m for m in (GROWING if adding else WORDS) if m in known]
+    among = among or known[:1]
     if not alone:
         return among[:1]
     if rises(among[0]):  # what one player wins another may lose, and the mean does not show it
@@ -151,7 +154,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
 
     What falls is drawn on a log scale. Where a trace has a regret, that is what is drawn unless a metric is named.
     """
-    words = WORDS | GROWING | {"return": "mean return"}
+    words = WORDS | GROWING | {"return": "mean return", "score": "score (0: random play, 100: the expert)"}
     known = list(lines[0].trace.metrics)
     adding = metric in GROWING or (metric is None and any(name in GROWING for name in known))
     logarithmic = False
@@ -188,7 +191,7 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
     axes.set_xlabel("iteration")
     distance = "Distance from equilibrium" if "exploitability" in known else "Distance from the solution"
     single = "Regret" if adding else "What play pays" if rises(known[0]) else distance
-    shown = metric or ("regret" if adding else next((m for m in WORDS if m in known), known[0]))
+    shown = metric or _worth_drawing(known, adding, alone=False)[0]
     axes.set_title(single if len(lines) == 1 else words.get(shown, shown))
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)
     axes.legend(fontsize=8)
