@@ -253,4 +253,4 @@ def test_a_run_on_recorded_play_is_drawn_by_its_score() -> None:
     offline = ["return", "score", "return_3", "return_6", "value", "residual"]
     assert _worth_drawing(offline, False, alone=True) == ["score"] == _worth_drawing(offline, False, alone=False)
     assert _worth_drawing(["return", "value", "residual"], False, alone=True) == ["return"]
-    assert _worth_drawing(["residual", "distance"], False, alone=False) == ["residual"]
+    assert _worth_drawing(["residual", "value"], False, alone=False) == ["residual"]
