@@ -67,6 +67,7 @@ class ATAC(Offline):
     alpha: NonNegative = 0.02
     """Weight of the policy's entropy, in units of the reward's standard deviation."""
 
+    imitating: ClassVar[str] = "warm_start"
     advice: ClassVar[str] = "lower step_size or radius, or raise beta or batch_size"
 
     def init(self, game: Recorded) -> Adversaries:

@@ -73,6 +73,7 @@ class ConservativeQLearning(Offline):
     alpha: NonNegative = 0.02
     """Weight of the policy's entropy, in units of the reward's standard deviation."""
 
+    imitating: ClassVar[str] = "warm_start"
     advice: ClassVar[str] = "lower step_size or conservatism, or raise batch_size"
 
     def init(self, game: Recorded) -> Conservative:

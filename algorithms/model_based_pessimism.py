@@ -105,6 +105,7 @@ class ModelBasedPessimism(Offline):
     rate: Probability = 0.02
     """How far targets follow in a step."""
 
+    imitating: ClassVar[str] = "fit"
     advice: ClassVar[str] = "lower step_size or horizon, or raise fit"
 
     def __post_init__(self) -> None:

@@ -13,140 +13,27 @@ from gamesim.algorithms.conservative_q_learning import ConservativeQLearning, Mu
 from gamesim.algorithms.implicit_q_learning import ImplicitQLearning
 from gamesim.algorithms.omar import OMAR
 from gamesim.algorithms.td3_bc import TD3BC
-from gamesim.attention import Layout
 from gamesim.data import SetData, make_header
 from gamesim.envs.sets.recorded import RecordedPlay
 from gamesim.envs.sets.spread import Spread
 from gamesim.errors import Caution, InvalidInput
-from gamesim.games.recorded import Batch
 from gamesim.games.worlds import Particles, SetWorld
 from gamesim.loop import Status, solve
-from gamesim.networks.adam import BETA_1, Trained, Weights
+from gamesim.networks.adam import Weights
 from gamesim.networks.heads import Categorical
-from gamesim.networks.stateless import Stateless
 from gamesim.offline.critics import actor_of, critic_of, one_of, value_of
 from gamesim.offline.deviations import deviating, everyone, gaps, moves, sampled, someone
-from gamesim.offline.recording import record_sets
 from gamesim.offline.targets import target_of
-from gamesim.parameters import convert
 from gamesim.randomness import Stream
+from set_by_set import SMALL, SPACES, Bench, One, assert_gradient, invariant, leaves, mean, network, ones, task_of
 
-SPACES = ("discrete", "continuous")
 SOLVERS = (TD3BC, ImplicitQLearning, ConservativeQLearning, MultiAgentCQL, OMAR)
 NETWORKS = ("set-transformer(width=8, heads=2, blocks=1)", "deep-sets(width=8)", "gcn(width=8)", "mlp(width=8)")
-SMALL = "deep-sets(width=6, layers=1)"
-
-
-def task_of(space: str, sizes: tuple[int, ...] = (2, 3), precision: str = "float64", episodes: int = 6) -> RecordedPlay:
-    worlds = [Spread(agents=n, actions=space, steps=5) for n in sizes]  # type: ignore[arg-type]
-    data = record_sets(worlds, "medium", episodes, references=False)
-    return RecordedPlay(data=data, evaluation_episodes=2, precision=precision)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def tasks() -> dict[str, RecordedPlay]:
     return {space: task_of(space) for space in SPACES}
-
-
-def network(text: str) -> Any:
-    from gamesim.networks import Network
-
-    return convert(text, Network, "network")
-
-
-# --- the formulas, one set at a time ----------------------------------------------------------------------------------
-
-
-@dataclass
-class One:
-    """One set of a minibatch."""
-
-    tokens: Tensor
-    actions: Tensor
-    reward: Tensor
-    after: Tensor
-    going_on: Tensor
-    agents: slice
-    who: int = -1
-
-
-def ones(batch: Batch, who: Tensor | None = None) -> list[One]:
-    found = []
-    rows, teams = batch.sets.layout.offsets.tolist(), batch.sets.teams.offsets.tolist()
-    for b in range(len(rows) - 1):
-        row, agents = slice(rows[b], rows[b + 1]), slice(teams[b], teams[b + 1])
-        one = One(
-            batch.tokens[row], batch.actions[agents], batch.rewards[b], batch.after[row], torch.tensor(1.0), agents
-        )
-        one.going_on = 1 - batch.terminated[b]
-        if who is not None:
-            assert int(who[agents].sum()) == 1
-            one.who = int(who[agents].long().argmax())
-        found.append(one)
-    return found
-
-
-def invariant(f: Stateless, weights: Weights, tokens: Tensor, actions: Tensor | None = None) -> Tensor:
-    """f(S, A) or V(S) of one set."""
-    if actions is not None:
-        empty = torch.zeros(len(tokens) - len(actions), actions.shape[-1], dtype=tokens.dtype)
-        tokens = torch.cat([tokens, torch.cat([actions, empty])], -1)
-    return f(weights, tokens, Layout.of([len(tokens)]), torch.arange(1))[0, 0]
-
-
-def mean(values: list[Tensor]) -> Tensor:
-    return torch.stack(values).mean()
-
-
-def leaves(weights: Weights) -> Weights:
-    return tuple(x.detach().clone().requires_grad_() for x in weights)
-
-
-def assert_gradient(found: Trained, loss: Tensor, weights: Weights) -> None:
-    """Adam's mean of gradients after its first step from rest."""
-    for m, g in zip(found.mean, torch.autograd.grad(loss, weights), strict=True):
-        torch.testing.assert_close(m / (1 - BETA_1), g, rtol=1e-8, atol=1e-11)
-
-
-class Bench:
-    """A solver with networks and targets drawn apart, a step of it, and what that step drew."""
-
-    t = 5
-
-    def __init__(self, task: RecordedPlay, solver: Any) -> None:
-        self.task, self.solver, self.head = task, solver, task.head
-        self.actor, self.critic = actor_of(task, solver.network), critic_of(task, solver.network)
-        self.luck = Stream(3).at(self.t)
-        draw = Stream(11)
-        self.pi, self.pi_bar = (self.actor.network.draw((), draw, torch.float64) for _ in range(2))
-        self.f, self.f_bar = (self.critic.network.draw((2,), draw, torch.float64) for _ in range(2))
-        state = solver.init(task)
-        given = {"actor": Trained.fresh(self.pi), "critic": Trained.fresh(self.f), "target": self.f_bar}
-        if hasattr(state, "followed"):
-            given["followed"] = self.pi_bar
-        if hasattr(state, "worth"):
-            self.v = value_of(task, solver.network).network.draw((), draw, torch.float64)
-            given["worth"] = Trained.fresh(self.v)
-        self.before = replace(state, **given)
-        self.after: Any = solver.step(self.t, task, self.before, Stream(3).at(self.t))
-        self.batch = task.batch(solver.batch_size, self.luck)
-
-    def twin(self, weights: Weights, j: int) -> Weights:
-        return one_of(weights, self.critic.network, j)
-
-    def q(self, weights: Weights, tokens: Tensor, actions: Tensor) -> Tensor:
-        return invariant(self.critic.network, weights, tokens, actions)
-
-    def doubtful(self, weights: Weights, tokens: Tensor, actions: Tensor) -> Tensor:
-        return torch.minimum(*(self.q(self.twin(weights, j), tokens, actions) for j in range(2)))
-
-    def out(self, weights: Weights, tokens: Tensor) -> Tensor:
-        """Of all sets in their order."""
-        return self.actor(weights, tokens, self.batch.sets)
-
-    def y(self, one: One, following: Tensor) -> Tensor:
-        low, high = self.task.bounds
-        return (one.reward + self.task.discount * one.going_on * following).clamp(low, high).detach()
 
 
 @pytest.mark.parametrize("space", SPACES)

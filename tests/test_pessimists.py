@@ -11,6 +11,7 @@ from gamesim.algorithms.atac import ATAC
 from gamesim.algorithms.model_based_pessimism import ModelBasedPessimism
 from gamesim.data import SetData, make_header
 from gamesim.envs.sets.recorded import RecordedPlay
+from gamesim.errors import Caution
 from gamesim.loop import solve
 from gamesim.networks.adam import Trained
 from gamesim.offline.critics import critic_of, one_of
@@ -138,11 +139,15 @@ def begun(task: RecordedPlay, **given: Any) -> tuple[ModelBasedPessimism, Any]:
     return solver, state
 
 
+def world_of(task: RecordedPlay, solver: ModelBasedPessimism, state: Any, penalty: Any = None) -> Imagined:
+    return Imagined(solver.lesson(task, state, Stream(0)), 2, solver.noise, True, penalty)
+
+
 @pytest.mark.parametrize("space", SPACES)
 def test_a_rollout_is_play_in_the_model(space: str, tasks: dict[str, RecordedPlay]) -> None:
     task = tasks[space]
     solver, state = begun(task)
-    world = Imagined(task, solver.network, 2, solver.noise, True)
+    world = world_of(task, solver, state)
     batch = task.batch(6, Stream(1))
     model, tail = (
         one_of(state.models.parameters, world.model, 1),
@@ -171,7 +176,7 @@ def test_the_worst_member_within_the_confidence_set_counts(tasks: dict[str, Reco
     for name, apart in (("all", [0.0, 0.1, 0.2]), ("two", [0.0, 0.1, 0.9]), ("one", [0.0, 0.9, 0.9])):
         given = replace(state, apart=torch.tensor(apart, dtype=torch.float64))
         worst[name] = solver.step(3, task, given, Stream(7).at(3)).value / task.reward_scale
-    world, luck = Imagined(task, solver.network, 2, solver.noise, True), Stream(7).at(3)
+    world, luck = world_of(task, solver, state), Stream(7).at(3)
     batch = task.batch(6, luck)
     tail = one_of(state.critic.parameters, world.critic.network, 0)
     values = []
@@ -211,7 +216,7 @@ def test_an_adversary_lowers_the_return_and_weight_holds_it_back(tasks: dict[str
 def test_disagreement_is_charged(tasks: dict[str, RecordedPlay]) -> None:
     task = tasks["discrete"]
     solver, state = begun(task)
-    world = Imagined(task, solver.network, 2, solver.noise, True, 1.0)
+    world = world_of(task, solver, state, 1.0)
     batch = task.batch(6, Stream(1))
     shown = batch.tokens.expand(3, *batch.tokens.shape)
     actions = batch.actions.expand(3, *batch.actions.shape)
@@ -231,10 +236,18 @@ def test_disagreement_is_charged(tasks: dict[str, RecordedPlay]) -> None:
         assert found[:, b].tolist() == pytest.approx([expected] * 3)
 
 
-def test_trained_is_fresh(tasks: dict[str, RecordedPlay]) -> None:
+def test_an_adversary_begins_at_the_fit(tasks: dict[str, RecordedPlay]) -> None:
     solver, state = begun(tasks["discrete"], surrogate="adversary")
     after = solver.step(1, tasks["discrete"], state, Stream(5).at(1))
-    world = Imagined(tasks["discrete"], solver.network, 2, solver.noise, True)
+    world = world_of(tasks["discrete"], solver, state)
     assert isinstance(after.adversary, Trained)
     for x, y in zip(after.adversary.parameters, one_of(state.models.parameters, world.model, 0), strict=True):
         assert float((x - y).abs().max()) <= 1.01 * 3e-4  # one step of Adam away from F^
+
+
+def test_runs_that_only_imitate_say_so(tasks: dict[str, RecordedPlay]) -> None:
+    solver = ATAC(network=network(SMALL), batch_size=4, warm_start=3)
+    with pytest.warns(Caution, match="iterations: 2 are not more than warm_start, 3: the policy only imitates"):
+        solve(tasks["discrete"], solver, iterations=2)
+    assert not solver.cautions_of_length(4)
+    assert not solver.cautions_of_length(0)  # nothing is learned, and nothing asked

@@ -99,6 +99,8 @@ class Offline:
     """Of the policy, and of all else that is learned."""
 
     requires: ClassVar[type] = Recorded
+    imitating: ClassVar[str] = ""
+    """The parameter that says for how many steps the policy imitates, if it does."""
     advice: ClassVar[str] = ""
     """What helps where critics run away, which the metric `value` shows; nothing where there are none."""
 
@@ -114,6 +116,12 @@ class Offline:
 
     def limits(self, game: Recorded) -> dict[str, tuple[float, str]]:
         return runaway(game, self.advice) if self.advice else {}
+
+    def cautions_of_length(self, iterations: int) -> list[str]:
+        first = getattr(self, self.imitating) if self.imitating else 0
+        if 0 < iterations <= first:
+            return [f"iterations: {iterations} are not more than {self.imitating}, {first}: the policy only imitates"]
+        return []
 
     def lesson(self, game: Recorded, state: Learned, generator: Stream) -> Lesson:
         """What the step from this state has at hand."""
