@@ -35,7 +35,7 @@ OTHERWISE = {
 }
 """What does not hold at the quick scale, and is reported so."""
 TRAINED = {"attention-sink-in-sets", "linear-attention-risk", "offline-spread", "relational-critic"}
-"""Networks trained in float32, by a few seeds: another processor rounds otherwise, and what is undecided may hold there,
+"""Networks trained in float32, by a few seeds: another processor rounds otherwise, and what is undecided may hold there
 or the other way round. What may not change is that nothing fails but what is named."""
 
 
