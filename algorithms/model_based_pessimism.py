@@ -34,6 +34,7 @@ from gamesim.offline.behaviours import Share
 from gamesim.offline.critics import blank, critic_of, followed, model_of, one_of, resampled, twins
 from gamesim.offline.imagined import Imagined, Transitions, first_member, lifted
 from gamesim.offline.learners import Learned, Lesson, Offline
+from gamesim.offline.luck import common
 from gamesim.offline.targets import beside
 from gamesim.parameters import Bounds, Count, NonNegative, Probability
 from gamesim.randomness import Stream
@@ -147,9 +148,8 @@ class ModelBasedPessimism(Offline):
 
         def likelihood(models: Weights) -> Tensor:
             error = world.change(models, twins(tokens), twins(actions), sets) - true
-            squared = sets.team_mean(error.square().mean(-1))
-            errors.append(squared.detach().mean(-1))
-            return (copies * squared).mean(-1)
+            errors.append(error.detach())
+            return (copies * sets.team_mean(error.square().mean(-1))).mean(-1)
 
         def rewarding(rewards: Weights) -> Tensor:
             return (world.critic(rewards, tokens, actions, sets) - batch.rewards).square().mean(-1)
@@ -164,9 +164,10 @@ class ModelBasedPessimism(Offline):
             actor=adam(state.actor, imitating, self.step_size(t), t + 1, lesson.front),
         )
         share = 1.0 if t == 0 else FORGET
-        error = torch.lerp(state.error, errors[0].expand(state.error.shape), share)
-        apart = world.spread(state.models.parameters, batch, error)
-        return replace(state, error=error, apart=torch.lerp(state.apart, apart.expand(state.apart.shape), share))
+        squared = sets.team_mean(errors[0].square().mean(-1)).mean(-1)
+        error = torch.lerp(state.error, squared.expand(state.error.shape), share)
+        far = world.variation(errors[0] - errors[0][..., :1, :, :], sets, error[..., :1]).square().mean(-1)
+        return replace(state, error=error, apart=torch.lerp(state.apart, far.expand(state.apart.shape), share))
 
     def _opposed(self, t: int, lesson: Lesson, world: Imagined, state: Tried, batch: Batch) -> Tried:
         """The adversary's step: against the policy, and not far from F^."""
@@ -193,6 +194,7 @@ class ModelBasedPessimism(Offline):
         if several:
             rewards, tail = (lifted(x, world.critic.network) for x in (rewards, tail))
             models, start = state.models.parameters, replace(batch, tokens=twins(batch.tokens))
+            luck = common(luck, (*front, self.members))  # worlds are compared, not their luck
         found = list[tuple[Tensor, list[Transitions]]]()
 
         def loss(policy: Weights) -> Tensor:

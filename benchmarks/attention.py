@@ -31,6 +31,7 @@ from gamesim.attention import Layout
 from gamesim.attention.attend import set_attention
 from gamesim.attention.blocks import ISAB, SetAttention
 from gamesim.benchmarks.timing import Row, interleaved, row
+from gamesim.errors import InvalidInput
 
 WIDTH, HEADS = 64, 4
 EACH = WIDTH // HEADS
@@ -304,15 +305,14 @@ def gpu() -> Iterator[Row]:
                 "SDPA": partial(case._between, padded),
                 "varlen": partial(set_attention, q, k, v, cu_q=case.layout, path="varlen"),
             }
-            taken = {}
+            taken, missing = dict[str, float](), ""
             for option, call in calls.items():
                 try:
                     taken[option] = _by_the_clock(call)
-                except Exception as problem:
+                except (NotImplementedError, RuntimeError, ImportError, InvalidInput) as problem:
                     if option == "ours":
                         raise
-                    taken[option] = math.inf
-                    print(f"{option}: {problem}")
+                    taken[option], missing = math.inf, f"; {option}: {' '.join(str(problem).split())[:100]}"
         ours, peers = taken["ours"], {option: taken[option] for option in ("SDPA", "varlen")}
         ragged = name.startswith("ragged")
         peer = peers["varlen"] if ragged else min(peers.values())
@@ -323,7 +323,7 @@ def gpu() -> Iterator[Row]:
             f"{option} {1e6 * each:.0f}" for option, each in peers.items()
         )
         bar = RAGGED_BAR if ragged else GPU_BARS[case.layout.longest]
-        yield row(f"{case.name}/core", ours, peer, bar, note + " us")
+        yield row(f"{case.name}/core", ours, peer, bar, f"{note} us{missing}")
 
 
 def _by_the_clock(call: Call, times: int = 50) -> float:

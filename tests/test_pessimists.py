@@ -1,5 +1,6 @@
 """Pessimism without and with a model: each step is its formula, set by set, and critics reach their closed form."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -177,18 +178,15 @@ def test_the_worst_member_within_the_confidence_set_counts(tasks: dict[str, Reco
         given = replace(state, apart=torch.tensor(apart, dtype=torch.float64))
         worst[name] = solver.step(3, task, given, Stream(7).at(3)).value / task.reward_scale
     world, luck = world_of(task, solver, state), Stream(7).at(3)
-    batch = task.batch(6, luck)
-    tail = one_of(state.critic.parameters, world.critic.network, 0)
-    values = []
-    for k in range(3):
-        # members share their luck only where draws have no dimension of members: each is measured in its own draws
+    batch, luck = task.batch(6, luck), luck.aside()
+    tail, values = one_of(state.critic.parameters, world.critic.network, 0), []
+    for k in range(3):  # each alone meets the luck that they met together
         member = one_of(state.models.parameters, world.model, k)
-        values.append(
-            world.rollout(member, state.policy, state.rewards.parameters, tail, batch, luck.aside())[0].mean()
-        )
-    assert worst["all"] <= worst["two"] <= worst["one"]
-    spread = max(float(v) for v in values) - min(float(v) for v in values)
-    assert abs(float(worst["one"]) - float(values[0])) < max(0.5, 2 * spread)
+        found, _ = world.rollout(member, state.policy, state.rewards.parameters, tail, batch, copy.copy(luck))
+        values.append(float(found.mean()))
+    assert len(set(values)) == 3
+    for name, many in (("all", 3), ("two", 2), ("one", 1)):
+        assert float(worst[name]) == pytest.approx(min(values[:many]), rel=1e-9)
 
 
 def test_likelihood_is_least_squares_on_bootstrap_samples(tasks: dict[str, RecordedPlay]) -> None:
@@ -197,7 +195,7 @@ def test_likelihood_is_least_squares_on_bootstrap_samples(tasks: dict[str, Recor
     solver = ModelBasedPessimism(network=network("deep-sets(width=32)"), members=2, fit=400, batch_size=64)
     result = solve(task, solver, iterations=300, every=150, seeds=2)
     error = result.metric("model_error")
-    assert float(error[:, -1].max()) < 0.25 * float(error[:, 1].min()) or float(error[:, -1].max()) < 0.1
+    assert float(error[:, -1].max()) < 0.25  # of the mean square of changes, which is 1
     assert bool((result.metric("model_distance")[:, -1] < 1).all())
 
 

@@ -134,7 +134,7 @@ def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> t
                 raise ValueError(f"npy version {version}")
             shape, _, dtype = read(file)
             begins = file.tell()
-    except Exception as error:
+    except Exception as error:  # as above
         words = " ".join(str(error).split())[:120]
         raise refuse(name, "damage", f"an array of numpy ({type(error).__name__}: {words})") from None
     if dtype.kind not in "biufU" or dtype.itemsize == 0 or (dtype.kind == "U" and name != "header"):

@@ -258,7 +258,8 @@ class Recorded(ABC):
             n, size, acting = sizes[0]
             layout, teams = (Layout.repeated(x, n, self.like["device"]) for x in (size, acting))
         else:
-            layout, teams = (Layout.of([s[k] for s in sizes for _ in range(s[0])], self.like["device"]) for k in (1, 2))
+            many, *each = torch.tensor(sizes).unbind(-1)
+            layout, teams = (Layout.of(x.repeat_interleave(many), self.like["device"]) for x in each)
         rows = teams.places + layout.offsets[:-1][teams.owners]
         return Sets(layout, rows, teams)
 

@@ -142,12 +142,12 @@ def resampled(chosen: Tensor, members: int, generator: Stream) -> Tensor:
 
     It is a function of the seed, the member and the number of the transition: nothing has to be kept.
     """
-    counts = [torch.ones_like(chosen)]
+    seeds = 0 if isinstance(generator.seeds, int) else 1
     key = generator.keys.to(chosen.device)
-    key = key.reshape(len(key), *[1] * (chosen.dim() - 1 if not isinstance(generator.seeds, int) else chosen.dim()), 2)
-    for member in range(1, members):
-        named = (chosen, torch.full_like(chosen, member), torch.full_like(chosen, 2**32 - 7), torch.zeros_like(chosen))
-        found = philox(named, (key[..., 0], key[..., 1]))[0].reshape(chosen.shape)
-        u = (found.double() + 0.5) / 2**32
-        counts.append(torch.bucketize(u, torch.tensor(BELOW, dtype=torch.float64, device=u.device)))
-    return torch.stack(counts, -2)
+    key = key.reshape(*key.shape[:seeds], *[1] * (chosen.dim() + 1 - seeds), 2)
+    place = chosen.unsqueeze(-2)
+    member = torch.arange(1, members, device=chosen.device)[:, None]
+    named = torch.broadcast_tensors(place, member, torch.full_like(place, 2**32 - 7), torch.zeros_like(place))
+    u = (philox(named, (key[..., 0], key[..., 1]))[0].double() + 0.5) / 2**32
+    drawn = torch.bucketize(u, torch.tensor(BELOW, dtype=torch.float64, device=u.device))
+    return torch.cat([torch.ones_like(place), drawn], -2)

@@ -50,12 +50,6 @@ class Imagined:
         """TV of two worlds whose changes are so far apart, [..., b]; error [...] of F^."""
         return total_variation(apart, sets.teams, self.sigma(error)[..., None], scaled=self.scaled)
 
-    @torch.no_grad()
-    def spread(self, models: Weights, batch: Batch, error: Tensor) -> Tensor:
-        """mean TV^2 of each member to the first one, F^, on a minibatch: [..., member]; error [..., member]."""
-        found = self.change(models, twins(batch.tokens), twins(batch.actions), batch.sets)
-        return self.variation(found - found[..., :1, :, :], batch.sets, error[..., :1]).square().mean(-1)
-
     def rollout(
         self, models: Weights, policy: Weights, rewards: Weights, tail: Weights, batch: Batch, luck: Stream
     ) -> tuple[Tensor, list[Transitions]]:

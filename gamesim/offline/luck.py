@@ -18,7 +18,7 @@ class Common(Stream):
     ) -> Tensor:
         """The numbers that one hyper-parameter alone would see, in views where there are several."""
         shape, seeds, many = tuple(shape), 0 if isinstance(self.seeds, int) else 1, len(self.front)
-        if shape[:many] != self.front:
+        if len(shape) < many or any(x not in (1, y) for x, y in zip(shape, self.front, strict=False)):
             return super().uniform(shape, dtype, device, start)
         once = (*shape[:seeds], *[1] * (many - seeds), *shape[many:])
         return super().uniform(once, dtype, device, start).expand(shape)
