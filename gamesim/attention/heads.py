@@ -10,6 +10,7 @@ from torch import Tensor
 from gamesim.attention.blocks import PMA
 from gamesim.attention.layers import Block, Linear
 from gamesim.attention.layout import Layout
+from gamesim.attention.plain import Kind
 from gamesim.errors import unknown
 
 
@@ -39,11 +40,12 @@ class SetHead(Block):
         heads: int = 1,
         seeds: int = 1,
         gain: float = 1.0,
+        kind: Kind = "softmax",
     ) -> None:
         super().__init__()
         if pool not in ("mean", "pma"):
             raise unknown("pool", pool, ("mean", "pma"))
-        self.pool = PMA(width, heads, seeds) if pool == "pma" else None
+        self.pool = PMA(width, heads, seeds, kind=kind) if pool == "pma" else None
         self.last = Linear(width * (seeds if pool == "pma" else 1), outputs, gain=gain)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:

@@ -13,7 +13,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from gamesim.attention import Layout
-from gamesim.attention.blocks import ISAB, PMA, SAB, Linear
+from gamesim.attention.blocks import ISAB, SAB, Linear
+from gamesim.attention.heads import RowHead, SetHead
 from gamesim.errors import refuse
 from gamesim.networks.kinds import Depth, Network
 from gamesim.parameters import Count, Natural, check
@@ -57,19 +58,12 @@ class SetTransformerLayers(nn.Module):
             ISAB(width, heads, network.points, kind=kind) if network.points else SAB(width, heads, kind=kind)
             for _ in range(network.blocks)
         )
-        self.pool = PMA(width, heads, 1, kind=kind) if pooled and network.pool == "pma" else None
-        self.last = Linear(width, outputs)
+        self.head = SetHead(width, outputs, network.pool, heads, kind=kind) if pooled else RowHead(width, outputs)
 
     def forward(self, x: Tensor, layout: Layout, acting: Tensor) -> Tensor:
         h = self.first(x)
         for _ in range(self.loops):
             for block in self.blocks:
                 h = block(h, layout)
-        if not self.pooled:
-            h = h.index_select(-2, acting)
-        elif self.pool is None:
-            h = layout.mean(h)
-        else:
-            h = self.pool(h, layout)
-        out: Tensor = self.last(h)
+        out: Tensor = self.head(h if self.pooled else h.index_select(-2, acting), layout)
         return out
