@@ -6,6 +6,10 @@ if __name__ != "gamesim.algorithms":
 from gamesim.catalog import lazily
 
 TABLE = {
+    "bail": (
+        "gamesim.algorithms.bail:BAIL",
+        "a language-model planner, or the Bayes mixture of experts it stands for, with exploration in whole episodes",
+    ),
     "gmfg-ppo": ("gamesim.algorithms.gmfg_ppo:GMFGPPO", "proximal policy optimisation in an averaged mean field"),
     "policy-mirror-descent": (
         "gamesim.algorithms.policy_mirror_descent:PolicyMirrorDescent",

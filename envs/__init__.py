@@ -170,6 +170,10 @@ TABLE = {
         "gamesim.envs.stochastic.repeated:Repeated",
         "any normal-form game again and again, with memory",
     ),
+    "latent/needle": (
+        "gamesim.envs.latent.needle:Needle",
+        "one of n boxes may hold a prize, and a sign that no expert reads",
+    ),
     "sets/spread": (
         "gamesim.envs.sets.spread:Spread",
         "cooperative navigation: cover every landmark, do not collide; variant=mpe2, vmas, omar, ...",

@@ -23,6 +23,7 @@ from gamesim.games.game import (
     require_policy,
     values_of,
 )
+from gamesim.games.latent import LatentWorld, drawn
 from gamesim.games.worlds import SetWorld
 from gamesim.loop import solve
 from gamesim.randomness import Stream
@@ -34,6 +35,8 @@ def check_game(game: Any) -> None:
     with _asserting(game):
         if isinstance(game, SetWorld):
             return _check_world(game)
+        if isinstance(game, LatentWorld):
+            return _check_latent(game)
         if callable(getattr(game, "require", None)) and not isinstance(game, Game):
             return _check_points(game)
         if isinstance(game, EpisodicGame) and not isinstance(game, Game):
@@ -87,6 +90,45 @@ def _check_world(world: SetWorld) -> None:
     assert close(world.tokens(other), world.tokens(after)[:, renamed]), words
     assert close(paid, rewards[:, renamed[:n]]), words
     require_policy(world.start(), field="start()")
+
+
+def _check_latent(world: LatentWorld) -> None:
+    """A latent world: names tell things apart, laws are laws, filters stay posteriors, and experts lose nothing."""
+    if callable(getattr(world, "validate", None)):
+        world.validate()
+    for field in ("latents", "tasks", "subgoals", "observations"):
+        names = getattr(world, field)
+        assert len(set(names)) == len(names) > 0, f"{field}: names must differ, since text knows nothing else"
+    require_policy(world.start(), field="start()")
+    require_policy((world.task_law,), field="task_law")
+    assert len(world.latents) == len(world.prior), "latents: a name for each entry of the prior"
+    assert tuple(world.value.shape) == tuple(world.prior.shape), "value: what each latent's expert gets, [z]"
+    assert 0 <= world.distinguishability() <= 1, "distinguishability(): a squared Hellinger distance, from 0 to 1"
+    runs, luck = 64, Stream(0)
+    latent = drawn(world.truth_law, luck.uniform((runs,)))
+    belief = world.believe((runs,))
+    for _ in range(2):
+        task = drawn(world.task_law, luck.uniform((runs,)))
+        state, report = world.open(latent, luck.uniform((runs, 2)))
+        belief = world.meet(belief, report)
+        for h in range(world.horizon):
+            experts = world.experts(h, task, belief)
+            wanted = (runs, len(world.prior), world.actors)
+            assert tuple(experts.shape) == wanted, f"experts(): subgoals [..., z, k], here {list(wanted)}"
+            own = experts.gather(-2, latent[:, None, None].expand(-1, 1, world.actors))[:, 0]
+            lost = world.losses(h, task, latent, belief, own)
+            assert bool((lost.abs() <= 1e-9).all()), "losses(): the expert of the truth loses nothing"
+            explored = drawn(world.explore(h, report), luck.uniform((runs, world.actors)))
+            assert bool((world.losses(h, task, latent, belief, explored) >= -1e-9).all()), "losses(): never below 0"
+            subgoal = torch.where(luck.uniform((runs, 1)) < 0.5, own, explored)
+            state, report = world.move(h, latent, state, subgoal, luck.uniform((runs, 2)))
+            rewards = world.rewards(h, task, report)
+            assert bool(((rewards >= 0) & (rewards <= 1)).all()), "rewards(): from 0 to 1"
+            belief = world.update(h, belief, subgoal, report)
+            require_policy((belief.posterior,), field="the posterior after update()")
+            ruled_out = belief.posterior.gather(-1, latent[:, None]) <= 0
+            possible = bool((world.prior[latent] > 0).all())
+            assert not (possible and bool(ruled_out.any())), "update(): what happens is never ruled out by the filter"
 
 
 def _check_episodes(game: Any) -> None:

@@ -1,0 +1,114 @@
+"""What a planner is: it keeps what it has heard in tensors, and says the next subgoals, or only a law of them.
+
+A planner is a choice, as `planner=bail(window=16)`. Its memory is tensors of fixed shapes, so that runs are saved and
+resumed like those of any solver, and leading dimensions `...` are runs side by side.
+"""
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gamesim.errors import refuse
+from gamesim.games.latent import Belief, LatentWorld, drawn, shared
+from gamesim.parameters import plain
+from gamesim.randomness import Stream
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a planner says at a decision."""
+
+    subgoal: Tensor
+    """Whole numbers [..., k]."""
+    law: Tensor | None = None
+    """What they were drawn from, [..., k, g], where that is known."""
+    invalid: Tensor | None = None
+    """How many subgoals were not understood and are somebody else's, whole numbers [...]."""
+
+
+class Planner(ABC):
+    """A way to say subgoals; a concrete one is a frozen dataclass, and its kind is its name as it is typed.
+
+    >>> from gamesim.planning import Bail, PosteriorSampling
+    >>> str(Bail()), str(Bail(window=8)), str(PosteriorSampling())
+    ('bail', 'bail(window=8)', 'posterior-sampling')
+    """
+
+    kinds: ClassVar[dict[str, type]] = {}
+    has_law: bool = True
+    """Whether it knows the law of what it says."""
+    exact: bool = False
+    """Whether what it believes is the exact posterior after everything that was heard."""
+
+    def __init_subclass__(cls, kind: str | None = None, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if not cls.__name__.startswith("_"):
+            cls.typed = kind or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()  # type: ignore[attr-defined]
+            Planner.kinds[cls.typed] = cls  # type: ignore[attr-defined]
+
+    def require(self, world: LatentWorld, episodes: int | None = None) -> None:  # noqa: B027  most take any
+        """Refuse a world that this planner cannot plan in, before any work."""
+
+    def cautions(self, world: LatentWorld) -> list[str]:
+        """What no theorem covers, in sentences."""
+        return []
+
+    @abstractmethod
+    def begin(self, world: LatentWorld, front: tuple[int, ...]) -> Any:
+        """The memory of who has heard nothing."""
+
+    @abstractmethod
+    def meet(self, world: LatentWorld, memory: Any, task: Tensor, observation: Tensor, generator: Stream) -> Any:
+        """The memory when an episode begins with this task and first report, [...] each."""
+
+    def law(self, world: LatentWorld, h: int, task: Tensor, memory: Any) -> Tensor:
+        """The law of the subgoals it says, [..., k, g]."""
+        raise refuse("planner", str(self), "one that knows the law of what it says")
+
+    def propose(
+        self,
+        world: LatentWorld,
+        h: int,
+        task: Tensor,
+        memory: Any,
+        generator: Stream,
+        needed: Tensor | None = None,
+    ) -> Proposal:
+        """What it says; where `needed` [...] is false, nobody will listen."""
+        law = self.law(world, h, task, memory)
+        u = shared(generator, law.shape[:-2], law.shape[-2])
+        return Proposal(drawn(law, u), law)
+
+    @abstractmethod
+    def hear(self, world: LatentWorld, h: int, memory: Any, subgoal: Tensor, observation: Tensor) -> Any:
+        """The memory after the subgoals [..., k] that were sent, its own or not, and the report."""
+
+    def belief(self, memory: Any) -> Belief | None:
+        """What it holds of the latent, where it does."""
+        return None
+
+    def __str__(self) -> str:
+        """The kind, and what differs from its defaults."""
+        fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
+        said = ", ".join(f"{f.name}={plain(value)}" for f, value in fields if value != f.default)
+        return self.typed + (f"({said})" if said else "")  # type: ignore[attr-defined,no-any-return]
+
+
+def mixture(world: LatentWorld, h: int, task: Tensor, belief: Belief, weights: Tensor | None = None) -> Tensor:
+    """sum_z w_z pi*_z(g), [..., k, g]: the experts weighed by a law of latents, the posterior unless given."""
+    weights = belief.posterior if weights is None else weights
+    chosen = world.experts(h, task, belief).movedim(-1, -2)  # [..., k, z]
+    law = weights.new_zeros(*chosen.shape[:-1], len(world.subgoals))
+    return law.scatter_add(-1, chosen, weights.unsqueeze(-2).expand(chosen.shape))
+
+
+def one_hot(subgoal: Tensor, count: int, like: Tensor) -> Tensor:
+    """The law [..., k, g] of subgoals [..., k] said with certainty."""
+    return torch.zeros(*subgoal.shape, count, dtype=like.dtype, device=like.device).scatter(
+        -1, subgoal.unsqueeze(-1), 1.0
+    )

@@ -1,0 +1,115 @@
+"""Planners around planners: how a law of subgoals is decoded, and how wrong it is.
+
+    tempered   p_g^(1 / temperature), normalised; 0 is greedy, and ties are shared
+    nucleus    the likeliest subgoals that together have a probability of at least top_p (Holtzman et al., ICLR 2020)
+    blurred    (1 - error) p + error uniform: a pretraining error of total variation at most `error`
+
+Whatever cuts a support may cut the truth: greedy decoding or top-p below 1 may be linear with two latents.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gamesim.games.latent import Belief, LatentWorld
+from gamesim.parameters import Probability, Temperature, check
+from gamesim.planning.exact import Bail
+from gamesim.planning.planner import Planner
+from gamesim.randomness import Stream
+
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class _Around(Planner):
+    planner: Planner = field(default_factory=Bail)
+    """Who is asked."""
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        return self.planner.exact
+
+    def require(self, world: LatentWorld, episodes: int | None = None) -> None:
+        self.planner.require(world, episodes)
+
+    def cautions(self, world: LatentWorld) -> list[str]:
+        return self.planner.cautions(world)
+
+    def begin(self, world: LatentWorld, front: tuple[int, ...]) -> Any:
+        return self.planner.begin(world, front)
+
+    def meet(self, world: LatentWorld, memory: Any, task: Tensor, observation: Tensor, generator: Stream) -> Any:
+        return self.planner.meet(world, memory, task, observation, generator)
+
+    def hear(self, world: LatentWorld, h: int, memory: Any, subgoal: Tensor, observation: Tensor) -> Any:
+        return self.planner.hear(world, h, memory, subgoal, observation)
+
+    def belief(self, memory: Any) -> Belief | None:
+        return self.planner.belief(memory)
+
+    def law(self, world: LatentWorld, h: int, task: Tensor, memory: Any) -> Tensor:
+        return self.changed(self.planner.law(world, h, task, memory))
+
+    def changed(self, law: Tensor) -> Tensor:
+        """Another law of the same shape, [..., k, g]."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Tempered(_Around):
+    """Sharper below a temperature of 1, and greedy at 0."""
+
+    temperature: Temperature = 1.0
+
+    def changed(self, law: Tensor) -> Tensor:
+        if isinstance(self.temperature, float) and self.temperature == 0:
+            best = (law >= law.amax(-1, keepdim=True) - TIE).to(law.dtype)
+            return best / best.sum(-1, keepdim=True)
+        return torch.softmax(law.log() / _wide(self.temperature), -1)
+
+
+@dataclass(frozen=True)
+class Nucleus(_Around):
+    """The likeliest subgoals alone."""
+
+    top_p: Probability = 1.0
+
+    def changed(self, law: Tensor) -> Tensor:
+        ordered, place = law.sort(dim=-1, descending=True, stable=True)
+        kept = ordered.cumsum(-1) - ordered < _wide(self.top_p) - TIE
+        kept = kept | (torch.arange(law.shape[-1], device=law.device) == 0)
+        law = torch.zeros_like(law).scatter(-1, place, torch.where(kept, ordered, 0.0))
+        return law / law.sum(-1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Blurred(_Around):
+    """Now and then any subgoal at all."""
+
+    error: Probability = 0.0
+
+    def changed(self, law: Tensor) -> Tensor:
+        error = _wide(self.error)
+        return (1 - error) * law + error / law.shape[-1]
+
+
+def _wide(number: float | Tensor) -> float | Tensor:
+    """A batch of numbers [*b, 1] against laws [..., k, g]."""
+    return number if isinstance(number, float) or number.dim() == 0 else number.unsqueeze(-1)
+
+
+def decoded(planner: Planner, temperature: Any = 1.0, top_p: Any = 1.0, error: Any = 0.0) -> Planner:
+    """A planner with wrong laws where `error` is not 0, then tempered, then cut, as sampling from a model goes."""
+    for wrapper, value, nothing in (
+        (lambda p: Blurred(p, error), error, 0.0),
+        (lambda p: Tempered(p, temperature), temperature, 1.0),
+        (lambda p: Nucleus(p, top_p), top_p, 1.0),
+    ):
+        if isinstance(value, Tensor) or value != nothing:
+            planner = wrapper(planner)
+    return planner
