@@ -322,6 +322,25 @@ def _split(text: str) -> list[str]:
     return [*parts, current] if current.strip() or parts else []
 
 
+def kind_of(cls: type) -> str:
+    """The name of a choice as it is typed, from that of its class.
+
+    >>> kind_of(OnThisMachine)
+    'on-this-machine'
+    """
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
+
+
+def spelled(choice: Any, kind: str | None = None) -> str:
+    """A choice as it is typed: its kind, and what differs from the defaults."""
+    said = list[str]()
+    for field in dataclasses.fields(choice):
+        value, usual = getattr(choice, field.name), default_of(field)
+        if field.init and (isinstance(value, Tensor) or value != usual):
+            said.append(f"{field.name}={value if hasattr(value, 'kinds') else plain(value)}")
+    return (kind or kind_of(type(choice))) + (f"({', '.join(said)})" if said else "")
+
+
 def describe(cls: type) -> list[Parameter]:
     """The parameters of a dataclass, in order, with type, default and meaning in words."""
     if not dataclasses.is_dataclass(cls):

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from gamesim.attention import plain
 from gamesim.attention.call import Answer, Call
-from gamesim.attention.checks import Sets, layouts, leading, require_kind, require_rows, wide_key_bias
+from gamesim.attention.checks import (
+    Sets,
+    layouts,
+    leading,
+    require_kind,
+    require_order,
+    require_rows,
+    wide_key_bias,
+)
 from gamesim.attention.layout import Layout
 from gamesim.attention.padded import packed, spread
 from gamesim.attention.paths import Choice, Path, choose, explained
@@ -42,6 +50,7 @@ class Options(TypedDict, total=False):
     sink: Tensor | None
     feature: Feature
     normalised: bool
+    causal: bool
     path: str | None
     check: bool
 
@@ -88,6 +97,7 @@ def set_attention(
     sink: Tensor | None = None,
     feature: Feature = "elu",
     normalised: bool = True,
+    causal: bool = False,
     return_lse: bool = False,
     explain: bool = False,
     path: str | None = None,
@@ -107,6 +117,7 @@ def set_attention(
     key_bias: added to scores, [row'] or [..., row', head] (padded: [b, N'] or [..., b, N', head]).
     sink: a score that takes its share of the weights and gives nothing, [..., head] or [..., row, head].
     feature, normalised: of linear attention; "identity" has no sum to divide by.
+    causal: a query sees no key behind its own place; those of a set are the last of its rows, all of them or fewer.
     return_lse: o and log of the sum of weights, [..., row, head]: `merged` puts partial attentions together.
     explain: compute nothing, and say which path this call takes, and why not the others.
     path: take this one, or refuse with the reason.
@@ -125,6 +136,8 @@ def set_attention(
         queries, keys = layouts(q, k, cu_q, cu_k)
     front = leading(q, k, v)
     require_kind(kind, top, scale, bias, feature, normalised, sink, return_lse, q, front)
+    if causal:
+        require_order(kind, mask, queries, keys)
     key_bias = wide_key_bias(key_bias, k, front)
     if mask is not None:
         k, v, key_bias, keys = _visible(mask, k, v, key_bias, queries, keys, check and sink is None)
@@ -137,6 +150,7 @@ def set_attention(
     call = Call(
         *(q, k, v, queries, keys, kind, scale, top, bias, key_bias, sink, feature, normalised),
         wants_lse=return_lse,
+        causal=causal,
     )
     if explain:
         return explained(call, path)
@@ -158,17 +172,20 @@ def attend_within(
     top: int | None = None,
     scale: float | None = None,
     sink: Tensor | None = None,
+    causal: bool = False,
 ) -> Tensor:
     """`set_attention` of the rows of each set to each other, from qkv[..., row, 3, head, d], one projection for all."""
     q, k, v = qkv.unbind(-3)
     layouts(q, k, layout, layout)
     front = q.shape[:-3]
     require_kind(kind, top, scale, None, "elu", True, sink, False, q, front)
+    if causal:
+        require_order(kind, None, layout, layout)
     if sink is not None and sink.dim() < len(front) + 2:
         sink = sink.unsqueeze(-2)
     if scale is None:
         scale = 1.0 if kind == "linear" else q.shape[-1] ** -0.5
-    call = Call(q, k, v, layout, layout, kind, scale, top, sink=sink, qkv=qkv)
+    call = Call(q, k, v, layout, layout, kind, scale, top, sink=sink, causal=causal, qkv=qkv)
     return answer(choose(call), call)[0]
 
 

@@ -38,6 +38,7 @@ class Choices(TypedDict, total=False):
     scale: float | None
     sink: Sink
     residual: Residual
+    causal: bool
 
 
 class SetAttention(Block):
@@ -45,7 +46,8 @@ class SetAttention(Block):
 
     scale: of scores, 1 / sqrt(width / heads) unless given. sink: one more key of value 0 for each head, by its score
     ("logit") or by the key itself ("key", Gu et al., ICLR 2025). residual: "query" adds the queries to what attention
-    gives and leaves W_O out, as the first public code of set transformers does.
+    gives and leaves W_O out, as the first public code of set transformers does. causal: rows have an order, and none
+    sees those behind it.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class SetAttention(Block):
         scale: float | None = None,
         sink: Sink = "none",
         residual: Residual = "input",
+        causal: bool = False,
     ) -> None:
         super().__init__()
         if count("width", width) % count("heads", heads):
@@ -65,6 +68,8 @@ class SetAttention(Block):
         for name, value, known in (("kind", kind, Kind), ("sink", sink, Sink), ("residual", residual, Residual)):
             if value not in get_args(known):
                 raise unknown(name, value, get_args(known))
+        if kind == "linear" and causal:
+            raise refuse("causal", True, "False: linear attention of the past is a running sum, which no path here has")
         if kind == "linear" and scale is not None:
             raise refuse("scale", scale, "nothing: linear attention has no scores to scale")
         if kind == "sigmoid" and sink != "none":
@@ -74,7 +79,7 @@ class SetAttention(Block):
         self.width, self.heads, self.kind, self.top, self.scale = width, heads, kind, top, scale
         self.projection = Linear(width, 3 * width)
         self.out = Linear(width, width) if residual == "input" else None
-        self.sink_kind, self.residual = sink, residual
+        self.sink_kind, self.residual, self.causal = sink, residual, causal
         if sink != "none":
             self.sink = nn.Parameter(torch.zeros(heads if sink == "logit" else width))
 
@@ -89,18 +94,20 @@ class SetAttention(Block):
                 return kernel.attend_between(  # products and attention in one loop, where nobody asks for gradients
                     x, inward, outward, self.heads, layout.offsets, kind=kind, top=top,
                     scale=(self.width // self.heads) ** -0.5 if scale is None else scale,
-                    sink=None if self.sink_kind == "none" else self.sink.unsqueeze(-2),
+                    sink=None if self.sink_kind == "none" else self.sink.unsqueeze(-2), causal=self.causal,
                 )  # fmt: skip
         if y is None:
             qkv = self.projection(x).unflatten(-1, (3, self.heads, self.width // self.heads))
             q = qkv.select(-3, 0)
-            out = attend_within(qkv, layout, kind=kind, top=top, scale=scale, sink=self.sink_scores(q))
+            sink = self.sink_scores(q)
+            out = attend_within(qkv, layout, kind=kind, top=top, scale=scale, sink=sink, causal=self.causal)
         else:
             q, k, v = self.projected(x, y, copies)
             others = layout if layout_y is None else layout_y
             out = set_attention(
-                q, k, v, cu_q=layout, cu_k=others, kind=kind, top=top, scale=scale, sink=self.sink_scores(q)
-            )
+                q, k, v, cu_q=layout, cu_k=others, kind=kind, top=top, scale=scale, sink=self.sink_scores(q),
+                causal=self.causal,
+            )  # fmt: skip
         if self.out is None:
             heads: Tensor = q + out
             return heads.flatten(-2)

@@ -31,6 +31,8 @@ class Call:
     feature: Feature = "elu"
     normalised: bool = True
     wants_lse: bool = False
+    causal: bool = False
+    """Row i of the queries of a set sees its keys j <= i + N_k - N_q."""
     qkv: Tensor | None = None
     """q, k and v [..., row, 3, head, d] where they stand in one tensor, as one projection gives them."""
 

@@ -118,6 +118,20 @@ def require_kind(
             raise refuse("sink.shape", list(sink.shape), wanted)
 
 
+def require_order(kind: str, mask: Tensor | None, queries: Layout, keys: Layout) -> None:
+    """What causal attention has to be given."""
+    if kind == "linear":
+        raise refuse("causal", True, "False: linear attention of the past is a running sum, which no path here has")
+    if mask is not None:
+        raise refuse("mask", "a tensor", "nothing with causal: keys have places; key_bias -inf hides one")
+    if queries is not keys and not (queries.even is not None and keys.even is not None and queries.even <= keys.even):
+        short = (keys.sizes < queries.sizes).nonzero()
+        if len(short):
+            at = int(short[0])
+            wanted = f"at least {int(queries.sizes[at])} in set {at}: causal queries are the last rows of the keys"
+            raise refuse("cu_k", f"{int(keys.sizes[at])} keys", wanted)
+
+
 def require_like(name: str, x: Tensor, q: Tensor) -> None:
     if x.dtype != q.dtype:
         raise refuse(f"{name}.dtype", x.dtype, f"{q.dtype}, as q")

@@ -28,6 +28,7 @@ class Kernel:
     key_bias: bool
     bias_by_set: bool
     """Whether the bias of sigmoids is [..., b, head]; otherwise [..., head]."""
+    causal: bool = False
 
     def takes_sink(self, call: Call) -> bool:
         return call.sink is not None and (self.sinks == "rows" or (self.sinks == "heads" and call.sink.shape[-2] == 1))
@@ -43,6 +44,8 @@ class Kernel:
             reason = "compiled kernels know linear attention with phi = elu + 1, normalised"
         if reason is None and call.key_bias is not None and not self.key_bias:
             reason = "it knows no biases of keys"
+        if reason is None and call.causal and not self.causal:
+            reason = "it knows no order among keys"
         code = load(self.module) if reason is None else reason
         if isinstance(code, str):
             return code
@@ -62,6 +65,8 @@ class Kernel:
         options: dict[str, Any] = {"kind": call.kind, "scale": call.scale}
         added = {"bias": bias, "key_bias": call.key_bias, "sink": sink, "top": call.top}
         options |= {name: value for name, value in added.items() if value is not None}
+        if call.causal:
+            options["causal"] = True
         found: Answer
         if call.qkv is not None and hasattr(code, f"{self.prefix}attend_within"):
             found = getattr(code, f"{self.prefix}attend_within")(call.qkv, call.queries.offsets, **options)
@@ -80,6 +85,6 @@ def load(name: str) -> ModuleType | str:
         return f"{error.name} is not installed"
 
 
-FUSED = Kernel("attention", "", "cpu", "rows", True, True)
+FUSED = Kernel("attention", "", "cpu", "rows", True, True, causal=True)
 TRITON = Kernel("attention_cuda", "triton_", "cuda", "heads", True, False)
 VARLEN = Kernel("attention_cuda", "varlen_", "cuda", "none", False, False)

@@ -83,6 +83,7 @@ def _plain(call: Call) -> Answer:
         key_bias=call.key_bias,
         feature=call.feature,
         normalised=call.normalised,
+        causal=call.causal,
     )
 
 

@@ -7,6 +7,9 @@
     linear    o_i = sum_j w_ij v_j / sum_j w_ij,    w_ij = <phi(q_i), phi(k_j)> e^{key_bias_j},    phi(x) = elu(x) + 1
               lse_i = log sum_j w_ij;    not normalised: o_i = sum_j w_ij v_j / N_k
 
+causal: query i of a set sees its keys j <= i + N_k - N_q, so that queries are the last rows of the set, and no value
+behind them reaches o_i, not even NaN. N_k in the b of sigmoids stays that of the set.
+
 Where a set has no keys, o = 0 and lse = -inf, with gradients of 0. Attention over some of the keys is merged with that
 over the others, with no error but rounding:
 
@@ -48,6 +51,7 @@ def attend(
     key_bias: Tensor | None = None,
     feature: Feature = "elu",
     normalised: bool = True,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """o[..., row, head, d'] and lse[..., row, head] (none where weights have no sum to divide by).
 
@@ -57,6 +61,8 @@ def attend(
     q, k, v = by_set(q, queries), by_set(k, keys), by_set(v, keys)
     hidden = absent(keys)
     offset = None if key_bias is None else by_set(key_bias[..., None], keys).mT
+    later = future(queries, keys) if causal else None
+    hidden = hidden if later is None else join(hidden, later)
     if kind == "linear":
         out, total = linear(q, k, v, hidden, offset, feature)
         if not normalised:
@@ -69,7 +75,7 @@ def attend(
         scores = scores + offset
         hidden = join(hidden, offset == -math.inf)
     if kind == "sigmoid":
-        return by_row(hide(torch.sigmoid(scores + shift(bias, keys, q)), hidden, 0.0) @ v, queries), None
+        return by_row(mix(hide(torch.sigmoid(scores + shift(bias, keys, q)), hidden, 0.0), v, later), queries), None
     scores = hide(scores, hidden, -math.inf)
     if kind == "topk" and top is not None and top < scores.shape[-1]:
         reach = q.detach().norm(dim=-1, keepdim=True) * k.detach().norm(dim=-1).amax(-1)[..., None, None]
@@ -83,7 +89,7 @@ def attend(
     none = total == 0
     whole = total.masked_fill(none, 1.0)
     lse = (whole.log() + peak).masked_fill(none, -math.inf)
-    return by_row(weights @ v / whole, queries), by_row(lse, queries).squeeze(-1)
+    return by_row(mix(weights, v, later) / whole, queries), by_row(lse, queries).squeeze(-1)
 
 
 def linear(
@@ -139,6 +145,24 @@ def absent(keys: Layout) -> Tensor | None:
     if keys.even is not None:
         return None
     return (torch.arange(keys.longest, device=keys.offsets.device) >= keys.sizes[:, None])[:, None, None]
+
+
+def future(queries: Layout, keys: Layout) -> Tensor:
+    """Keys behind a query, where the sets of both end together: [set or 1, 1, longest, longest']."""
+    device = queries.offsets.device
+    i, j = torch.arange(queries.longest, device=device)[:, None], torch.arange(keys.longest, device=device)
+    if queries.even is not None and keys.even is not None:
+        return (j > i + (keys.even - queries.even))[None, None]
+    return j > i + (keys.sizes - queries.sizes)[:, None, None, None]
+
+
+def mix(weights: Tensor, v: Tensor, later: Tensor | None) -> Tensor:
+    """sum_j w_ij v_j; values that are `later` stay out of the sum, where 0 times NaN would be NaN."""
+    if later is None:
+        return weights @ v
+    wrong = ~v.isfinite()
+    met = (~later).to(v.dtype) @ wrong.to(v.dtype) > 0
+    return (weights @ v.masked_fill(wrong, 0.0)).masked_fill(met, math.nan)
 
 
 def counts(keys: Layout, like: Tensor) -> Tensor:

@@ -22,6 +22,13 @@ def attend(call: Call) -> Answer:
     front = q.shape[:-3]
     mask = None
     hidden = plain.absent(call.keys)
+    alike = call.queries is call.keys or (call.even and call.queries.even == call.keys.even)
+    ordered = call.causal and alike and call.key_bias is None  # rows of padding are behind all others
+    if ordered:
+        hidden = None
+    elif call.causal:
+        later = plain.future(call.queries, call.keys)
+        hidden = later if hidden is None else hidden | later
     if call.key_bias is not None:
         mask = plain.by_set(call.key_bias[..., None], call.keys).mT
         mask = mask if hidden is None else mask.masked_fill(hidden, -torch.inf)
@@ -32,5 +39,5 @@ def attend(call: Call) -> Answer:
             seen[..., 0] = True
         mask = seen.expand(*front, 1, q.shape[-2], k.shape[-2]).flatten(0, -4)
     q, k, v = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
-    out = scaled_dot_product_attention(q, k, v, mask, scale=call.scale)
+    out = scaled_dot_product_attention(q, k, v, mask, is_causal=ordered, scale=call.scale)
     return plain.by_row(out.unflatten(0, front), call.queries), None

@@ -74,19 +74,23 @@ def attend(
     bias: Tensor | float | None = None,
     key_bias: Tensor | None = None,
     sink: Tensor | None = None,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Out [..., t, h, d] and lse [..., t, h] (0 for sigmoid) of q[..., t, h, d], k and v[..., t', h, d].
 
     Set b has queries offsets_q[b] to offsets_q[b + 1] and keys offsets_k[b] to offsets_k[b + 1]. What follows is
     broadcast: bias[..., b, h]; key_bias[..., t', h], where -inf hides a key; sink[..., t, h], a score without value.
+    causal: the queries of a set are the last of its rows, and see no key behind their own.
     """
     front = torch.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     q, k, v = (x.expand(*front, *x.shape[-3:]) for x in (q, k, v))
+    if causal and bool((offsets_k.diff() < offsets_q.diff()).any()):
+        raise refuse("offsets_k", "fewer keys than queries", "at least as many in each set, as order is causal")
     if k.shape[-3:] != v.shape[-3:] or q.shape[-2:] != k.shape[-2:]:
         raise refuse("k", f"{list(k.shape)}", f"as many heads and numbers as q{list(q.shape)} and v{list(v.shape)}")
     added = _added(q, k.shape[-3], offsets_q, offsets_k, kind, bias, key_bias, sink)
     found: tuple[Tensor, Tensor] = _Attention.apply(
-        q, k, v, *added, offsets_q, offsets_k, KINDS[kind], _top(kind, top), float(scale)
+        q, k, v, *added, offsets_q, offsets_k, KINDS[kind], _top(kind, top), float(scale), causal
     )
     return found
 
@@ -101,11 +105,12 @@ def attend_within(
     bias: Tensor | float | None = None,
     key_bias: Tensor | None = None,
     sink: Tensor | None = None,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """`attend` of qkv[..., t, 3, h, d], what one projection gives: its gradient comes in one piece, without a copy."""
     added = _added(qkv.select(-3, 0), qkv.shape[-4], offsets, offsets, kind, bias, key_bias, sink)
     found: tuple[Tensor, Tensor] = _Attention.apply(
-        qkv, None, None, *added, offsets, offsets, KINDS[kind], _top(kind, top), float(scale)
+        qkv, None, None, *added, offsets, offsets, KINDS[kind], _top(kind, top), float(scale), causal
     )
     return found
 
@@ -153,6 +158,7 @@ def attend_between(
     bias: Tensor | float | None = None,
     key_bias: Tensor | None = None,
     sink: Tensor | None = None,
+    causal: bool = False,
 ) -> Tensor:
     """Multi-head attention of rows x[..., t, d] between two products, [d, 3 d'] and [d', d'']: y[..., t, d''].
 
@@ -188,7 +194,9 @@ def attend_between(
         def call(first: int, last: int) -> None:
             room = x.new_empty(most * (4 * inner + heads) + 16)
             place = -(-room.data_ptr() // 64) * 64 // room.element_size()
-            table = np.array([*settings[:4], first, last, *settings[4:], *places, x.shape[-1], outputs, PIECE, place])
+            table = np.array(
+                [*settings[:4], first, last, *settings[4:], *places, x.shape[-1], outputs, PIECE, place, causal]
+            )
             scratch = attention_loops.scratch(longest, size, _top(kind, top), y.numpy().dtype)
             attention_loops.forward(table, float(scale), ends, ends, *scratch)
 
@@ -305,6 +313,7 @@ class _Attention(torch.autograd.Function):
         kind: int,
         top: int,
         scale: float,
+        causal: bool,
     ) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         query, key, value = q.unbind(-3) if k is None or v is None else (q, k, v)
@@ -312,7 +321,7 @@ class _Attention(torch.autograd.Function):
         out = query.new_empty(*front, rows, heads, size)
         lse = query.new_empty(*front, rows, heads) if kind != KINDS["sigmoid"] else query.new_zeros(*front, rows, heads)
         longest, work = _sizes(offsets_q, offsets_k, front.numel() * heads * size)
-        settings = kind, top, heads, size, longest, front.numel()
+        settings = kind, top, heads, size, longest, front.numel(), causal
         _run(False, settings, scale, offsets_q, offsets_k, (query, key, value, key_bias, sink, bias, out, lse), work)
         ctx.save_for_backward(q, k, v, key_bias, sink, bias, offsets_q, offsets_k, lse)
         ctx.settings = settings, scale, work
@@ -327,7 +336,7 @@ class _Attention(torch.autograd.Function):
         q, k, v, key_bias, sink, bias, offsets_q, offsets_k, lse = ctx.saved_tensors
         settings, scale, work = ctx.settings
         if out_grad is None and lse_grad is None:
-            return (None,) * 11
+            return (None,) * 12
         returned: tuple[Tensor | None, ...]
         if k is None:
             query, key, value = q.unbind(-3)
@@ -345,11 +354,11 @@ class _Attention(torch.autograd.Function):
         ]
         given = query, key, value, key_bias, sink, bias, None, lse, out_grad, lse_grad, *grads, *wanted
         _run(True, settings, scale, offsets_q, offsets_k, given, 3 * work)
-        return (*returned, *wanted, None, None, None, None, None)
+        return (*returned, *wanted, None, None, None, None, None, None)
 
 
-Settings = tuple[int, int, int, int, int, int]
-"""Kind, top, heads, size of a head, keys of the largest set, leading numbers."""
+Settings = tuple[int, int, int, int, int, int, bool]
+"""Kind, top, heads, size of a head, keys of the largest set, leading numbers, whether order is causal."""
 
 
 def _run(
@@ -364,7 +373,7 @@ def _run(
     """Plays the loops; tensors in the order of their table."""
     from gamesim.kernels import attention_loops
 
-    kind, top, heads, size, longest, leads = settings
+    kind, top, heads, size, longest, leads, causal = settings
     rows = {0, 1, 2, 6, 8, 10, 11, 12}  # with numbers of a head
     found = [_steps(x, 3 if at in rows else 2) for at, x in enumerate(tensors)]
     ends, begins = offsets_q.numpy(), offsets_k.numpy()
@@ -374,6 +383,7 @@ def _run(
     def call(first: int, last: int) -> None:
         table = np.zeros(attention_loops.TABLE, np.int64)
         table[: 8 + len(places)] = [kind, top, heads, size, first, last, longest, leads, *places]
+        table[-1] = causal
         loop = attention_loops.backward if back else attention_loops.forward
         loop(table, scale, ends, begins, *attention_loops.scratch(longest, size, top, dtype))
 

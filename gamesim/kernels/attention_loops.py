@@ -387,7 +387,11 @@ def _tile(context, rows, s, to, to_row, a, a_row, a_step, b, b_step, length, ont
 EIGHT, FOUR, TWO, ONE = (0,) * 8, (0,) * 4, (0,) * 2, (0,)
 PANEL = (0,) * (4 if WIDE else 2)
 SIX = (0,) * 6
-UNIT, AFRESH = np.int64(1), np.bool_(False)  # as literals they would have functions compiled for themselves
+UNIT, AFRESH, ONTO = (
+    np.int64(1),
+    np.bool_(False),
+    np.bool_(True),
+)  # as literals they would have functions compiled for themselves
 
 
 @_inner
@@ -734,8 +738,8 @@ def _weigh_back(s, p, ds, keys, kind, top, ends, given, kept):
 KIND, TOP, HEADS, SIZE, FIRST, LAST, LONGEST, LEADS = np.arange(8)
 Q, K, V, KEY_BIAS, SINK, BIAS, OUT, LSE, OUT_GRAD, LSE_GRAD = np.arange(8, 48, 4)
 Q_GRAD, K_GRAD, V_GRAD, KEY_BIAS_GRAD, SINK_GRAD, BIAS_GRAD = np.arange(48, 72, 4)
-X, INWARD, INWARD_BIAS, OUTWARD, OUTWARD_BIAS, Y, WIDTHS = np.arange(72, 100, 4)
-TABLE = 100
+X, INWARD, INWARD_BIAS, OUTWARD, OUTWARD_BIAS, Y, WIDTHS, CAUSAL = np.arange(72, 104, 4)
+TABLE = 101
 """What `table` has: settings, then of each tensor its place (0: there is none) and its steps of lead, row and head."""
 
 
@@ -774,26 +778,59 @@ def _row(s, table, tensor, lead, i, h, count, to):
         s[to + l] = one_of(s, _at(table, tensor, lead, i + l, h))
 
 
+@_pasted
+def _seen(table, queries, keys, begin, count):
+    """Of a set's keys, those that the first of some queries sees, and those that the last of them does.
+
+    In causal order query i sees key j where j <= i + keys - queries; in none, all see all.
+    """
+    first = keys - queries + begin + 1
+    return (first, first + count - 1) if table[CAUSAL] else (keys, keys)
+
+
+@_inner
+def _past(s, p, first, last, x):
+    """Rows of keys `first` to `last`: x in the lanes of queries before them."""
+    W = _width(s)
+    for n in range(first, last):
+        for l in range(n - first + 1):
+            s[p + n * W + l] = x
+
+
+@_inner
+def _multiply_past(s, rows, to, to_row, a, b, b_step, first, last):
+    """`_multiply` of a[key, query], where query r sees `first` + r keys: what is beyond is not read, NaN or not."""
+    W = _width(s)
+    _multiply(s, rows, to, to_row, a, UNIT, W, b, b_step, first, AFRESH)
+    if first < last:
+        a, b = a + first * W, b + first * b_step
+        for r in range(1, rows):
+            _tile(ONE, s, to + r * to_row, to_row, a + r, UNIT, W, b, b_step, np.int64(r), ONTO)
+
+
 @njit(inline="always", **OPTIONS)
 def _forward_alone(s, table, scale, offsets_q, offsets_k, lead, b, h):
-    W = _width(s)
+    W, F = _width(s), s.dtype.type
     kind, size, longest = table[KIND], table[SIZE], table[LONGEST]
     D = (size + W - 1) // W * W
     row_k, row_v, _, _, row_q, _, row_qt, _, row_o, row_p, _, factor, ends, _, kept = _rows_alone(longest, D, W)
-    begin, keys = offsets_k[b], offsets_k[b + 1] - offsets_k[b]
-    _take(s, row_k, D, _at(table, K, lead, begin, h), table[K + 2], keys, size)
-    _take(s, row_v, D, _at(table, V, lead, begin, h), table[V + 2], keys, size)
-    for i in range(offsets_q[b], offsets_q[b + 1], W):
+    begin, whole = offsets_k[b], offsets_k[b + 1] - offsets_k[b]
+    begin_q, queries = offsets_q[b], offsets_q[b + 1] - offsets_q[b]
+    _take(s, row_k, D, _at(table, K, lead, begin, h), table[K + 2], whole, size)
+    _take(s, row_v, D, _at(table, V, lead, begin, h), table[V + 2], whole, size)
+    for i in range(begin_q, offsets_q[b + 1], W):
         count = min(W, offsets_q[b + 1] - i)
+        first, keys = _seen(table, queries, whole, i - begin_q, count)
         _take(s, row_q, D, _at(table, Q, lead, i, h), table[Q + 2], count, size)
         _turn(s, row_q, D, row_qt)
         _multiply(s, keys, row_p, W, row_k, D, UNIT, row_qt, W, size, AFRESH)
         _scaled(s, table, row_p, keys, scale, lead, b, begin, h)
+        _past(s, row_p, first, keys, F(-np.inf))
         if table[SINK]:
             _row(s, table, SINK, lead, i, h, count, ends)
         _weigh(s, row_p, keys, kind, table[TOP], table[SINK] != 0, factor, ends, kept)
         for d in range(0, D, W):
-            _multiply(s, count, row_o + d, D, row_p, UNIT, W, row_v + d, D, keys, AFRESH)
+            _multiply_past(s, count, row_o + d, D, row_p, row_v + d, D, first, keys)
         _give(s, row_o, D, factor, UNIT, _at(table, OUT, lead, i, h), table[OUT + 2], count, size)
         if kind != SIGMOID:
             for l in range(count):
@@ -814,14 +851,17 @@ def _backward_alone(s, table, scale, offsets_q, offsets_k, lead, b, h):
     D = (size + W - 1) // W * W
     rows = _rows_alone(longest, D, W)
     row_k, row_v, row_dk, row_dv, row_q, row_g, row_qt, row_gt, row_dq, row_p, row_ds, factor, ends, gap, kept = rows
-    begin, keys, begin_q = offsets_k[b], offsets_k[b + 1] - offsets_k[b], offsets_q[b]
-    _take(s, row_k, D, _at(table, K, lead, begin, h), table[K + 2], keys, size)
-    _take(s, row_v, D, _at(table, V, lead, begin, h), table[V + 2], keys, size)
-    if begin_q == offsets_q[b + 1]:
-        for n in range(row_dk, row_dk + keys * D):
+    begin, whole = offsets_k[b], offsets_k[b + 1] - offsets_k[b]
+    begin_q, queries = offsets_q[b], offsets_q[b + 1] - offsets_q[b]
+    _take(s, row_k, D, _at(table, K, lead, begin, h), table[K + 2], whole, size)
+    _take(s, row_v, D, _at(table, V, lead, begin, h), table[V + 2], whole, size)
+    if queries == 0 or table[CAUSAL]:
+        for n in range(row_dk, row_dk + whole * D):
             s[n] = s[n - row_dk + row_dv] = F(0)
     for i in range(begin_q, offsets_q[b + 1], W):
         count = min(W, offsets_q[b + 1] - i)
+        first, keys = _seen(table, queries, whole, i - begin_q, count)
+        onto = i > begin_q or table[CAUSAL] != 0
         _take(s, row_q, D, _at(table, Q, lead, i, h), table[Q + 2], count, size)
         _turn(s, row_q, D, row_qt)
         _take(s, row_g, D, _at(table, OUT_GRAD, lead, i, h), table[OUT_GRAD + 2], count, size)
@@ -829,6 +869,8 @@ def _backward_alone(s, table, scale, offsets_q, offsets_k, lead, b, h):
         _multiply(s, keys, row_p, W, row_k, D, UNIT, row_qt, W, size, AFRESH)
         _multiply(s, keys, row_ds, W, row_v, D, UNIT, row_gt, W, size, AFRESH)
         _scaled(s, table, row_p, keys, scale, lead, b, begin, h)
+        _past(s, row_p, first, keys, F(-np.inf))
+        _past(s, row_ds, first, keys, F(0))
         _row(s, table, LSE, lead, i, h, count, ends)
         _row(s, table, LSE_GRAD, lead, i, h, count if table[LSE_GRAD] else 0, gap)
         _weigh_back(s, row_p, row_ds, keys, kind, table[TOP], ends, gap, kept)
@@ -846,14 +888,14 @@ def _backward_alone(s, table, scale, offsets_q, offsets_k, lead, b, h):
                 for n in range(keys):
                     _added(s, table, BIAS_GRAD, lead, b, h, s[row_ds + n * W + l])
         for d in range(0, D, W):
-            _multiply(s, keys, row_dv + d, D, row_p, W, UNIT, row_g + d, D, count, i > begin_q)
-            _multiply(s, keys, row_dk + d, D, row_ds, W, UNIT, row_q + d, D, count, i > begin_q)
-            _multiply(s, count, row_dq + d, D, row_ds, UNIT, W, row_k + d, D, keys, AFRESH)
+            _multiply(s, keys, row_dv + d, D, row_p, W, UNIT, row_g + d, D, count, onto)
+            _multiply(s, keys, row_dk + d, D, row_ds, W, UNIT, row_q + d, D, count, onto)
+            _multiply_past(s, count, row_dq + d, D, row_ds, row_k + d, D, first, keys)
         s[factor] = F(scale)
         _give(s, row_dq, D, factor, 0 * UNIT, _at(table, Q_GRAD, lead, i, h), table[Q_GRAD + 2], count, size)
     s[factor], s[ends] = F(scale), F(1)
-    _give(s, row_dk, D, factor, 0 * UNIT, _at(table, K_GRAD, lead, begin, h), table[K_GRAD + 2], keys, size)
-    _give(s, row_dv, D, ends, 0 * UNIT, _at(table, V_GRAD, lead, begin, h), table[V_GRAD + 2], keys, size)
+    _give(s, row_dk, D, factor, 0 * UNIT, _at(table, K_GRAD, lead, begin, h), table[K_GRAD + 2], whole, size)
+    _give(s, row_dv, D, ends, 0 * UNIT, _at(table, V_GRAD, lead, begin, h), table[V_GRAD + 2], whole, size)
 
 
 # --- small sets of one size, (set, head) in lanes ---------------------------------------------------------------------
@@ -1070,7 +1112,7 @@ def _over_sets(alone, together):
             end, queries, keys = _run(offsets_q, offsets_k, b, last)
             pairs = (end - b) * heads
             short = 0 < queries <= FEW and 0 < keys <= FEW and (queries + keys) * table[SIZE] <= SHORT
-            if short and 2 * pairs >= W:
+            if short and not table[CAUSAL] and 2 * pairs >= W:
                 for pair in range(0, pairs, W):
                     count = min(W, pairs - pair)
                     _lanes(places, table, b, pair, count, W)

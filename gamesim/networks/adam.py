@@ -3,7 +3,10 @@
     m <- beta_1 m + (1 - beta_1) g,    v <- beta_2 v + (1 - beta_2) g^2
     w <- w - step_size (m / (1 - beta_1^k)) / (sqrt(v / (1 - beta_2^k)) + small)    the k-th step
 
-Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+AdamW also takes step_size decay w away, from the weights as they were.
+
+Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; Loshchilov and Hutter, "Decoupled weight decay
+regularization", ICLR 2019.
 """
 
 from collections.abc import Callable
@@ -55,7 +58,13 @@ def gradients(loss: Callable[..., Tensor], *networks: Weights) -> Weights:
 
 
 def descended(
-    trained: Trained, gradient: Weights, step_size: float | Tensor, steps: int, front: tuple[int, ...] = ()
+    trained: Trained,
+    gradient: Weights,
+    step_size: float | Tensor,
+    steps: int,
+    front: tuple[int, ...] = (),
+    decay: float = 0.0,
+    small: float = SMALL,
 ) -> Trained:
     """The networks after one more step against a gradient.
 
@@ -66,7 +75,7 @@ def descended(
     square = tuple(torch.lerp(g * g, s, BETA_2) for s, g in zip(trained.square, gradient, strict=True))
     first, second = 1 - BETA_1**steps, 1 - BETA_2**steps
     moved = (
-        x - size * (m / first) / ((s / second).sqrt() + SMALL)
+        (x * (1 - size * decay) if decay else x) - size * (m / first) / ((s / second).sqrt() + small)
         for x, m, s, size in zip(trained.parameters, mean, square, sizes, strict=True)
     )
     return Trained(tuple(moved), mean, square)

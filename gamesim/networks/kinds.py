@@ -5,14 +5,12 @@ equivariant ones g(psi X) = psi g(X), one value for each agent (Zaheer et al., "
 rows is a mean, never a sum, so that bounds do not grow with the set (Zhang et al., arXiv 2209.09845).
 """
 
-import dataclasses
-import re
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar
 
 from torch import nn
 
-from gamesim.parameters import Bounds, plain
+from gamesim.parameters import Bounds, kind_of, spelled
 
 Depth = Annotated[int, Bounds("a whole number from 1 to 100", 1, 100)]
 
@@ -41,12 +39,4 @@ class Network(ABC):
         """
 
     def __str__(self) -> str:
-        """The kind, and what differs from its defaults."""
-        fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
-        said = ", ".join(f"{f.name}={plain(value)}" for f, value in fields if value != f.default)
-        return kind_of(type(self)) + (f"({said})" if said else "")
-
-
-def kind_of(cls: type) -> str:
-    """The name of a kind as it is typed."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()
+        return spelled(self)

@@ -11,7 +11,6 @@ theory's eps is above 1/2 exactly while T < 4 H K log(c_Z |Z| sqrt T) / eta: unt
 He, Chen, Zhang and Yang, ICML 2024, arXiv 2405.19883, Algorithm 1; the anytime schedule and the gate are ours.
 """
 
-import dataclasses
 import math
 import re
 from abc import ABC, abstractmethod
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.latent import Belief, LatentWorld
-from gamesim.parameters import Count, Probability, check, convert, plain
+from gamesim.parameters import Count, Probability, check, convert, kind_of, spelled
 
 
 class Exploration(ABC):
@@ -35,9 +34,12 @@ class Exploration(ABC):
     """
 
     kinds: ClassVar[dict[str, type]] = {}
+    typed: ClassVar[str]
+    """Its kind."""
 
-    def __init_subclass__(cls) -> None:
-        Exploration.kinds[_kind(cls)] = cls
+    def __init_subclass__(cls, kind: str | None = None) -> None:
+        cls.typed = kind or kind_of(cls)
+        Exploration.kinds[cls.typed] = cls
 
     @abstractmethod
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
@@ -59,17 +61,11 @@ class Exploration(ABC):
         return None
 
     def __str__(self) -> str:
-        fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self)]  # type: ignore[arg-type]
-        said = ", ".join(f"{f.name}={plain(value)}" for f, value in fields if value != f.default)
-        return _kind(type(self)) + (f"({said})" if said else "")
-
-
-def _kind(cls: type) -> str:
-    return {"NoExploration": "none"}.get(cls.__name__, cls.__name__.lower())
+        return spelled(self, self.typed)
 
 
 @dataclass(frozen=True)
-class NoExploration(Exploration):
+class NoExploration(Exploration, kind="none"):
     """The planner is followed as it is."""
 
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:

@@ -4,8 +4,6 @@ A planner is a choice, as `planner=bail(window=16)`. Its memory is tensors of fi
 resumed like those of any solver, and leading dimensions `...` are runs side by side.
 """
 
-import dataclasses
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.latent import Belief, LatentWorld, drawn, shared
-from gamesim.parameters import plain
+from gamesim.parameters import kind_of, spelled
 from gamesim.randomness import Stream
 
 
@@ -40,6 +38,8 @@ class Planner(ABC):
     """
 
     kinds: ClassVar[dict[str, type]] = {}
+    typed: ClassVar[str]
+    """Its kind."""
     has_law: bool = True
     """Whether it knows the law of what it says."""
     exact: bool = False
@@ -48,8 +48,8 @@ class Planner(ABC):
     def __init_subclass__(cls, kind: str | None = None, **rest: Any) -> None:
         super().__init_subclass__(**rest)
         if not cls.__name__.startswith("_"):
-            cls.typed = kind or re.sub(r"(?<=[a-z])(?=[A-Z])", "-", cls.__name__).lower()  # type: ignore[attr-defined]
-            Planner.kinds[cls.typed] = cls  # type: ignore[attr-defined]
+            cls.typed = kind or kind_of(cls)
+            Planner.kinds[cls.typed] = cls
 
     def require(self, world: LatentWorld, episodes: int | None = None) -> None:  # noqa: B027  most take any
         """Refuse a world that this planner cannot plan in, before any work."""
@@ -93,10 +93,7 @@ class Planner(ABC):
         return None
 
     def __str__(self) -> str:
-        """The kind, and what differs from its defaults."""
-        fields = [(f, getattr(self, f.name)) for f in dataclasses.fields(self) if f.init]  # type: ignore[arg-type]
-        said = ", ".join(f"{f.name}={plain(value)}" for f, value in fields if value != f.default)
-        return self.typed + (f"({said})" if said else "")  # type: ignore[attr-defined,no-any-return]
+        return spelled(self, self.typed)
 
 
 def mixture(world: LatentWorld, h: int, task: Tensor, belief: Belief, weights: Tensor | None = None) -> Tensor:
