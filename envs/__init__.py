@@ -174,6 +174,24 @@ TABLE = {
         "gamesim.envs.latent.needle:Needle",
         "one of n boxes may hold a prize, and a sign that no expert reads",
     ),
+    "latent/trap": ("gamesim.envs.latent.trap:Trap", "safe or risky: greedy planners of two latents never find out"),
+    "latent/grid": (
+        "gamesim.envs.latent.grid:Grid",
+        "a grid with boxes and a sign: an Actor that slips, a Reporter that errs",
+    ),
+    "latent/random": (
+        "gamesim.envs.latent.random_hierarchy:RandomHierarchy",
+        "random kernels that differ in a few places: where naive planners do well",
+    ),
+    "latent/lock": ("gamesim.envs.latent.lock:Lock", "a combination lock: hardly anything tells the latents apart"),
+    "latent/opponents": (
+        "gamesim.envs.latent.opponents:Opponents",
+        "a repeated matrix game whose latent is the type of the opponent",
+    ),
+    "latent/many-actors": (
+        "gamesim.envs.latent.many_actors:ManyActors",
+        "K actors who must all open the right box, asked one by one",
+    ),
     "sets/spread": (
         "gamesim.envs.sets.spread:Spread",
         "cooperative navigation: cover every landmark, do not collide; variant=mpe2, vmas, omar, ...",

@@ -106,6 +106,66 @@ TABLE = {
         "gamesim.experiments.linear_attention_risk:LinearAttentionRisk",
         "linear attention that is trained reaches the least risk, in closed form",
     ),
+    "bail-needle": (
+        "gamesim.experiments.bail_needle:BailNeedle",
+        "naive planning is linear where latents grow with time, exploring has an exponent of 1/2",
+    ),
+    "bail-fixed-latents": (
+        "gamesim.experiments.bail_fixed_latents:BailFixedLatents",
+        "with a fixed number of latents naive planning saturates: the honest negative",
+    ),
+    "bail-decoding": (
+        "gamesim.experiments.bail_decoding:BailDecoding",
+        "greedy, tempered and top-p decoding of the exact mixture: what cuts the truth costs linear regret",
+    ),
+    "bail-delusion": (
+        "gamesim.experiments.bail_delusion:BailDelusion",
+        "a planner that takes its own words for evidence never recovers",
+    ),
+    "bail-window": (
+        "gamesim.experiments.bail_window:BailWindow",
+        "a prompt that forgets: linear regret until the window holds enough",
+    ),
+    "bail-pretraining-error": (
+        "gamesim.experiments.bail_pretraining_error:BailPretrainingError",
+        "what is wrong with a model's training is a slope of regret",
+    ),
+    "bail-grid": (
+        "gamesim.experiments.bail_grid:BailGrid",
+        "planner, Actor and Reporter on a grid, exact and learned",
+    ),
+    "bail-opponents": (
+        "gamesim.experiments.bail_opponents:BailOpponents",
+        "repeated prisoner's dilemma against opponents of unknown type",
+    ),
+    "bail-transformer": (
+        "gamesim.experiments.bail_transformer:BailTransformer",
+        "a small transformer, pretrained, is the exact Bayes mixture; of demonstrations alone it is deluded",
+    ),
+    "bail-world-model": (
+        "gamesim.experiments.bail_world_model:BailWorldModel",
+        "planning in the mixture of worlds needs exploration even for two latents",
+    ),
+    "bail-many-actors": (
+        "gamesim.experiments.bail_many_actors:BailManyActors",
+        "K actors asked one by one: regret grows like the root of K",
+    ),
+    "icl-bma": (
+        "gamesim.experiments.icl_bma:IclBma",
+        "in-context learning as Bayesian model averaging: log |Z| nats, and no more",
+    ),
+    "cot-error": (
+        "gamesim.experiments.cot_error:CotError",
+        "chains of thought against outcomes only: errors fall exponentially, with chains faster",
+    ),
+    "superposition": (
+        "gamesim.experiments.superposition:Superposition",
+        "mixed prompts: a point mass, or proportions?",
+    ),
+    "speculative-transformer": (
+        "gamesim.experiments.speculative_transformer:SpeculativeTransformer",
+        "speculative decoding of our own transformer, its drafts chosen by bandits",
+    ),
     "vi-clt": (
         "gamesim.experiments.vi_clt:VIClt",
         "averages of constant-step methods: variance, normality, coverage",

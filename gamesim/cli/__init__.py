@@ -9,7 +9,9 @@ from gamesim.cli import certifying as _certifying  # noqa: F401
 from gamesim.cli import claims as _claims  # noqa: F401
 from gamesim.cli import data as _data  # noqa: F401
 from gamesim.cli import equilibria as _equilibria  # noqa: F401
+from gamesim.cli import llm as _llm  # noqa: F401
 from gamesim.cli import solving as _solving  # noqa: F401
+from gamesim.cli import tournament as _tournament  # noqa: F401
 from gamesim.cli.shell import KINDS, cli, entry, main
 
 __all__ = ["KINDS", "cli", "entry", "main"]
