@@ -14,8 +14,10 @@ where |Z| grows with T, or where decoding, training or a short prompt takes the 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -63,19 +65,19 @@ class Accounts:
     invalid: Tensor
     """Subgoals that were not understood."""
     said: Tensor
-    """Decisions that the planner took, by its law."""
-    apart: Tensor
-    """Sum over these of the total variation between its law and the exact mixture of experts."""
+    """Decisions that the planner took by a law that is known."""
+    apart: tuple[Tensor, ...] = ()
+    """Sum over these of the total variation between its law and the exact mixture of experts, if there is a law."""
 
     @property
     def metrics(self) -> dict[str, Tensor]:
-        return {
+        found = {
             "regret": self.regret,
             "return": self.reward / self.episodes.clamp(min=1),
             "explored": self.explored,
             "invalid": self.invalid,
-            "off_mixture": self.apart / self.said.clamp(min=1),
         }
+        return found | {"off_mixture": x / self.said.clamp(min=1) for x in self.apart}
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,20 @@ class BAIL:
         memory = self.decoded.begin(game, ())
         reference = () if self.decoded.exact else (game.believe(()),)
         zero = torch.zeros((), **game.like)
-        return Planned((game.prior,), memory, reference, torch.tensor(0), Accounts(*[zero] * 7))
+        apart = (zero,) if self.decoded.has_law else ()
+        return Planned(
+            (game.prior,),
+            memory,
+            reference,
+            torch.tensor(0),
+            Accounts(*[zero] * 6, (zero,) if self.decoded.has_law else ()),
+        )
+
+    def kept_in(self, folder: Path) -> AbstractContextManager[Any]:
+        """Whatever planners ask of language models is written down in this folder."""
+        from gamesim.planning.transcripts import kept_in
+
+        return kept_in(folder)
 
     def step(self, t: int, game: LatentWorld, state: Planned, generator: Stream) -> Planned:
         planner, world, front = self.decoded, game, state.latent.shape
@@ -140,8 +155,8 @@ class BAIL:
                 regret=sums.regret + loss,
                 reward=sums.reward + world.rewards(h, task, report),
                 invalid=sums.invalid + invalid,
-                said=sums.said + (~explores).to(loss),
-                apart=sums.apart + apart,
+                said=sums.said + (0.0 if proposal.law is None else (~explores).to(loss)),
+                apart=tuple(x + apart for x in sums.apart),
             )
         sums = replace(sums, episodes=sums.episodes + 1, explored=sums.explored + explores.to(sums.explored))
         believed = reference[0] if reference else planner.belief(memory)

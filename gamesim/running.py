@@ -3,6 +3,7 @@
 import hashlib
 import re
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from safetensors import safe_open
 
 from gamesim.errors import Caution, refuse
 from gamesim.figures import draw, save
-from gamesim.files import to_json
+from gamesim.files import to_json, write_json
 from gamesim.games import Policy
 from gamesim.games.game import require_policy
 from gamesim.kernels import fused as fused_kernels
@@ -53,21 +54,26 @@ def run_on_disk(
             game, solver, ids=ids, given=given, iterations=iterations, tolerance=tolerance, seeds=seeds, seed=seed,
             every=every, start=start, average=average, command=command,
         )  # fmt: skip
+        keeping = getattr(solver, "kept_in", nullcontext)  # what a solver writes beside its run
         record = Record(out or Path("runs") / name_of(config), config, resume=resume)
         try:
             with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
                 getattr(game, "prepare", lambda: None)()
                 if every != 1:  # only then does a solver take many steps at once
                     getattr(solver, "prepare", lambda game: None)(game)
-            result = solve(
-                game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
-                seed=seed, every=every, average=average, resume=record.snapshot,
-                start=None if start == "game" else random_start(game, seeds, seed),
-                observers=[record, signals, *([Progress()] if show else [])],
-            )  # fmt: skip
+            with keeping(record.folder) as kept:
+                result = solve(
+                    game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
+                    seed=seed, every=every, average=average, resume=record.snapshot,
+                    start=None if start == "game" else random_start(game, seeds, seed),
+                    observers=[record, signals, *([Progress()] if show else [])],
+                )  # fmt: skip
             _say_if_solved(result, start)
             figures = save(draw(record.folder), record.folder / "figures", "convergence")
-            summary = record.finish(result)
+            usage = getattr(kept, "usage", None)
+            if usage is not None:
+                write_json(record.folder / "usage.json", usage)
+            summary = record.finish(result) | ({} if usage is None else {"usage": usage})
         except BaseException as stop:
             record.abandon()
             if isinstance(stop, Interrupted):

@@ -116,6 +116,11 @@ def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
     console.print(f"{summary['status']}: {summary['message']} ({summary['seconds']:.2f} s)", highlight=False)
     console.print(f"run     {summary['run']}", highlight=False)
     console.print(f"figure  {figures[0]}", highlight=False)
+    if "usage" in summary:
+        from gamesim.cli.llm import usage_lines
+
+        for line in usage_lines(summary["usage"]):
+            console.print(line, highlight=False)
 
 
 @cli.command()

@@ -42,6 +42,8 @@ class Planner(ABC):
     """Its kind."""
     has_law: bool = True
     """Whether it knows the law of what it says."""
+    asks: bool = False
+    """Whether a law costs something, so that it is asked for once and only where somebody listens."""
     exact: bool = False
     """Whether what it believes is the exact posterior after everything that was heard."""
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gamesim.games.latent import Belief, LatentWorld
+from gamesim.errors import refuse
+from gamesim.games.latent import Belief, LatentWorld, drawn, shared
 from gamesim.parameters import Probability, Temperature, check
 from gamesim.planning.exact import Bail
-from gamesim.planning.planner import Planner
+from gamesim.planning.planner import Planner, Proposal
 from gamesim.randomness import Stream
 
 TIE = 1e-9
@@ -34,8 +35,19 @@ class _Around(Planner):
     def exact(self) -> bool:  # type: ignore[override]
         return self.planner.exact
 
+    @property
+    def has_law(self) -> bool:  # type: ignore[override]
+        return self.planner.has_law
+
+    @property
+    def asks(self) -> bool:  # type: ignore[override]
+        return self.planner.asks
+
     def require(self, world: LatentWorld, episodes: int | None = None) -> None:
         self.planner.require(world, episodes)
+        if not self.planner.has_law:
+            wanted = "one that knows the law of what it says, or its own parameters, as openai(temperature=0.5)"
+            raise refuse("planner", f"{self.planner}, to be {self.typed}", wanted)
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return self.planner.cautions(world)
@@ -54,6 +66,16 @@ class _Around(Planner):
 
     def law(self, world: LatentWorld, h: int, task: Tensor, memory: Any) -> Tensor:
         return self.changed(self.planner.law(world, h, task, memory))
+
+    def propose(
+        self, world: LatentWorld, h: int, task: Tensor, memory: Any, generator: Stream, needed: Tensor | None = None
+    ) -> Proposal:
+        if not self.asks:
+            return super().propose(world, h, task, memory, generator, needed)
+        said = self.planner.propose(world, h, task, memory, generator, needed)
+        assert said.law is not None
+        law = self.changed(said.law)
+        return Proposal(drawn(law, shared(generator, law.shape[:-2], law.shape[-2])), law, said.invalid)
 
     def changed(self, law: Tensor) -> Tensor:
         """Another law of the same shape, [..., k, g]."""
