@@ -113,14 +113,8 @@ class BAIL:
         memory = self.decoded.begin(game, ())
         reference = () if self.decoded.exact else (game.believe(()),)
         zero = torch.zeros((), **game.like)
-        apart = (zero,) if self.decoded.has_law else ()
-        return Planned(
-            (game.prior,),
-            memory,
-            reference,
-            torch.tensor(0),
-            Accounts(*[zero] * 6, (zero,) if self.decoded.has_law else ()),
-        )
+        accounts = Accounts(zero, zero, zero, zero, zero, zero, (zero,) if self.decoded.has_law else ())
+        return Planned((game.prior,), memory, reference, torch.tensor(0), accounts)
 
     def kept_in(self, folder: Path) -> AbstractContextManager[Any]:
         """Whatever planners ask of language models is written down in this folder."""

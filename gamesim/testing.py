@@ -95,7 +95,7 @@ def _check_world(world: SetWorld) -> None:
 def _check_latent(world: LatentWorld) -> None:
     """A latent world: names tell things apart, laws are laws, filters stay posteriors, and experts lose nothing."""
     if callable(getattr(world, "validate", None)):
-        world.validate()
+        world.validate()  # type: ignore[attr-defined]
     for field in ("latents", "tasks", "subgoals", "observations"):
         names = getattr(world, field)
         assert len(set(names)) == len(names) > 0, f"{field}: names must differ, since text knows nothing else"

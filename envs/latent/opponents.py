@@ -28,7 +28,8 @@ from gamesim import catalog
 from gamesim.envs.latent.automata import Automaton, automaton, usual
 from gamesim.errors import refuse
 from gamesim.games import DenseGame, NormalFormGame, tabulate
-from gamesim.games.latent import Belief, LatentWorld, Truth, drawn
+from gamesim.games.latent import Belief, Truth, drawn
+from gamesim.games.latent_tables import TabularWorld
 from gamesim.parameters import Bounds, Probability, build, check
 
 Rounds = Annotated[int, Bounds("a whole number from 1 to 10,000", 1, 10_000)]
@@ -42,7 +43,7 @@ TIES = 1e-12
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Opponents(LatentWorld):
+class Opponents(TabularWorld):
     """A two-player matrix game against an opponent whose type is to be found out."""
 
     game: str | NormalFormGame = "matrix/prisoners-dilemma"
@@ -227,6 +228,42 @@ class Opponents(LatentWorld):
     @cached_property
     def _next(self) -> Tensor:
         return self.successor.flatten(2).flatten(0, 1)
+
+    # --- tables: a state is what the machine is in, and the last report: q (1 + J) + o ------------------------------
+
+    def validate(self) -> None:
+        """Nothing: everything was refused when it was made, and tables are written where they are asked for alone."""
+
+    @cached_property
+    def transition(self) -> Tensor:
+        count, states, rows, columns = self.successor.shape
+        reports = 1 + rows * columns
+        many = states * reports
+        if count * many * many * rows > MOST:
+            shown = f"{count * many * many * rows:.1e} numbers"
+            raise refuse(
+                "types", shown, f"at most {MOST:,}, where a planner wants tables: fewer types, states or actions"
+            )
+        found = torch.zeros(count, states, reports, rows, many, **self.like)
+        report = 1 + torch.arange(rows)[:, None] * columns + torch.arange(columns)
+        to = (self.successor * reports + report)[:, :, None].expand(-1, -1, reports, -1, -1)
+        found.scatter_add_(-1, to, self.law[:, :, None, None].expand(to.shape))
+        return found.flatten(1, 2)
+
+    @cached_property
+    def emission(self) -> Tensor:
+        states, reports = self.law.shape[1], len(self.observations)
+        return torch.eye(reports, **self.like).repeat(states, 1).expand(len(self.machines), -1, -1)
+
+    @cached_property
+    def initial(self) -> Tensor:
+        found = torch.zeros(len(self.machines), self.law.shape[1] * len(self.observations), **self.like)
+        found[:, 0] = 1.0
+        return found
+
+    @property
+    def reward(self) -> Tensor:
+        return self._paid[None]
 
     # --- experts ---------------------------------------------------------------------------------------------------
 

@@ -243,8 +243,8 @@ def _among(law: Tensor, names: Sequence[str], choices: Sequence[str]) -> tuple[T
 def decoded(law: Tensor, temperature: float, top_p: float) -> Tensor:
     """law[a]^(1 / temperature), of which the likeliest are kept that have a mass of top_p together; 0: the likeliest.
 
-    >>> decoded(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), 1.0, 0.7).tolist()
-    [0.625, 0.375, 0.0]
+    >>> decoded(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), 1.0, 0.7)
+    tensor([0.6250, 0.3750, 0.0000], dtype=torch.float64)
     """
     if temperature == 0:
         return torch.nn.functional.one_hot(law.argmax(-1), law.shape[-1]).to(law)
