@@ -7,6 +7,7 @@
     as_pettingzoo, as_aec           our games as PettingZoo's parallel and AEC environments
     as_gymnasium                    our games as one player meets them, the others fixed
     Planning, Actors                latent worlds: who speaks to all actors, and each actor by itself
+    Walking                         the low level under a latent world: an actor's steps towards a subgoal
     Talking, as_text, as_text_aec   latent worlds, and any game of ours, in words
 
 Terry et al., "PettingZoo: gym for multi-agent reinforcement learning", NeurIPS 2021; Towers et al., "Gymnasium: a
@@ -26,6 +27,7 @@ from gamesim.envs.wrappers.played_out import tabulate_environment
 from gamesim.envs.wrappers.rounds import Rounds
 from gamesim.envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, as_simulator
 from gamesim.envs.wrappers.text import Spoken, Talking, as_text, as_text_aec
+from gamesim.envs.wrappers.walking import Walking
 from gamesim.envs.wrappers.walks import States
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Spoken",
     "States",
     "Talking",
+    "Walking",
     "approximate_exploitability",
     "as_aec",
     "as_gymnasium",
