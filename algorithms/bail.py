@@ -103,6 +103,9 @@ class BAIL:
     def cautions(self, game: LatentWorld) -> list[str]:
         return [*game.cautions(), *self.planner.cautions(game), *self.exploration.cautions(game)]
 
+    def cautions_of_length(self, iterations: int) -> list[str]:
+        return self.exploration.cautions_of_length(iterations)
+
     @cached_property
     def decoded(self) -> Planner:
         """The planner as it is decoded."""
@@ -118,7 +121,7 @@ class BAIL:
 
     def kept_in(self, folder: Path) -> AbstractContextManager[Any]:
         """Whatever planners ask of language models is written down in this folder."""
-        from gamesim.planning.transcripts import kept_in
+        from gamesim.planning.language.transcripts import kept_in
 
         return kept_in(folder)
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from gamesim.errors import InvalidInput
-from gamesim.planning import History, reading
-from gamesim.planning.reading import read_back
-from gamesim.planning.text import STYLES, prompt, system, told
+from gamesim.planning import History
+from gamesim.planning.language import reading
+from gamesim.planning.language.reading import read_back
+from gamesim.planning.language.text import STYLES, prompt, system, told
 
 
 @dataclass(frozen=True)

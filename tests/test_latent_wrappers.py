@@ -24,8 +24,8 @@ from gamesim.games import MatrixGame, StochasticGame
 from gamesim.games.hierarchy import Hierarchy
 from gamesim.games.latent import LatentWorld
 from gamesim.planning import Bail
+from gamesim.planning.language.reading import read_back
 from gamesim.planning.planner import Planner
-from gamesim.planning.reading import read_back
 from gamesim.randomness import Stream
 
 NEEDLE = Needle(boxes=4)

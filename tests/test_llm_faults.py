@@ -12,15 +12,15 @@ from gamesim.algorithms.bail import BAIL
 from gamesim.envs.latent.needle import Needle
 from gamesim.errors import InvalidInput
 from gamesim.planning import Bail, History
-from gamesim.planning.faults import FAULTS, Faults
-from gamesim.planning.parsing import Names
-from gamesim.planning.server import serve
-from gamesim.planning.text import prompt, system
+from gamesim.planning.language.faults import FAULTS, Faults
+from gamesim.planning.language.parsing import Names
+from gamesim.planning.language.server import serve
+from gamesim.planning.language.text import prompt, system
 
 pytest.importorskip("openai", reason="the extra llm is not installed")
 
-from gamesim.planning.endpoint import Answer, Endpoint
-from gamesim.planning.language_model import LanguageModel
+from gamesim.planning.language.endpoint import Answer, Endpoint
+from gamesim.planning.language.model import LanguageModel
 
 WORLD = Needle(boxes=6)
 STATUS = {

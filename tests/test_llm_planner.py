@@ -22,20 +22,20 @@ from gamesim.envs.latent.needle import Needle
 from gamesim.errors import Caution, InvalidInput
 from gamesim.loop import Result, solve
 from gamesim.parameters import convert, plain
-from gamesim.planning import sessions
-from gamesim.planning.abilities import FORMS
-from gamesim.planning.addresses import require_address
-from gamesim.planning.calls import Persistence
-from gamesim.planning.endpoint import LARGEST, RETRIED, Answer, Endpoint
 from gamesim.planning.exact import Bail
 from gamesim.planning.exploration import Constant
-from gamesim.planning.faults import Faults
-from gamesim.planning.language_model import LanguageModel
+from gamesim.planning.language import sessions
+from gamesim.planning.language.abilities import FORMS
+from gamesim.planning.language.addresses import require_address
+from gamesim.planning.language.calls import Persistence
+from gamesim.planning.language.endpoint import LARGEST, RETRIED, Answer, Endpoint
+from gamesim.planning.language.faults import Faults
+from gamesim.planning.language.model import LanguageModel
+from gamesim.planning.language.pricing import estimated
+from gamesim.planning.language.replay import Replay, usage
+from gamesim.planning.language.server import serve
+from gamesim.planning.language.transcripts import Place, kept_in, read_transcript
 from gamesim.planning.planner import Planner
-from gamesim.planning.pricing import estimated
-from gamesim.planning.replay import Replay, usage
-from gamesim.planning.server import serve
-from gamesim.planning.transcripts import Place, kept_in, read_transcript
 from gamesim.states import tensors
 from gamesim.traces import Snapshot
 

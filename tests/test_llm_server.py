@@ -21,11 +21,11 @@ from gamesim.envs.latent.random_hierarchy import RandomHierarchy
 from gamesim.errors import Caution, InvalidInput
 from gamesim.games.latent import LatentWorld, drawn
 from gamesim.planning import Bail, History, PosteriorSampling
-from gamesim.planning.answering import decoded
+from gamesim.planning.language.answering import decoded
+from gamesim.planning.language.reading import read_back
+from gamesim.planning.language.server import LARGEST, Served, serve
+from gamesim.planning.language.text import LABELS, prompt, system
 from gamesim.planning.planner import Planner
-from gamesim.planning.reading import read_back
-from gamesim.planning.server import LARGEST, Served, serve
-from gamesim.planning.text import LABELS, prompt, system
 from gamesim.planning.transformer import TransformerPlanner
 from gamesim.randomness import Stream
 

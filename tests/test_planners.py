@@ -158,7 +158,7 @@ def test_the_theorys_chance_warns_where_it_only_burns_episodes() -> None:
     assert f"below about {math.ceil(horizon)} episodes" in words
     assert Theory(60, cap=0.2).cautions(world) == []
     assert Theory(2000).cautions(world) == []
-    assert "the run has 10" in Theory(20).cautions_of_length(world, 10)[0]
+    assert "the run has 10" in Theory(20).cautions_of_length(10)[0]
 
 
 def test_gates_follow_confidence() -> None:

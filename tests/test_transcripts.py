@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gamesim.errors import InvalidInput
-from gamesim.planning.budget import Account, Budget, Prices, tokens_of
-from gamesim.planning.endpoint import Answer
-from gamesim.planning.parsing import LONGEST, Names, labelled, words
-from gamesim.planning.transcripts import Line, Place, Transcript, difference, hash_of, kept_in, read_transcript
+from gamesim.planning.language.budget import Account, Budget, Prices, tokens_of
+from gamesim.planning.language.endpoint import Answer
+from gamesim.planning.language.parsing import LONGEST, Names, labelled, words
+from gamesim.planning.language.transcripts import Line, Place, Transcript, difference, hash_of, kept_in, read_transcript
 
 HEADER = {"gamesim": "0", "world": {"boxes": 2, "prize": 0.5}, "planner": {"mode": "sample"}, "system": "one\ntwo"}
 BOXES = Names((*(f"open box {i}" for i in range(1, 101)), "open box", "read the sign"))

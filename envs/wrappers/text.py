@@ -28,8 +28,8 @@ from gamesim.errors import refuse
 from gamesim.games import NormalFormGame, TabularGame
 from gamesim.games.latent import LatentWorld, drawn
 from gamesim.games.simulator import Simulator
-from gamesim.planning import text
-from gamesim.planning.parsing import Names
+from gamesim.planning.language import text
+from gamesim.planning.language.parsing import Names
 
 PROFILES = 64
 """Joint choices up to which the rules of a game say what each pays."""

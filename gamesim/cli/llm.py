@@ -41,8 +41,8 @@ def check(base_url: str, model: str, key_env: str, timeout: float, as_json: bool
 
     It is asked four or five short questions. The exit code is 1 if it gives no text.
     """
-    from gamesim.planning.abilities import form_of_choosing, gives_logprobs, served
-    from gamesim.planning.endpoint import Endpoint
+    from gamesim.planning.language.abilities import form_of_choosing, gives_logprobs, served
+    from gamesim.planning.language.endpoint import Endpoint
 
     endpoint = Endpoint(base_url, key_env, timeout)
     known = endpoint.models()
@@ -105,8 +105,8 @@ def estimate(
         -s "planner=openai(history=raw, price_in=0.15, price_out=0.6)"
     """
     place = _world(world, game_options)
-    from gamesim.planning.language_model import LanguageModel
-    from gamesim.planning.pricing import estimated
+    from gamesim.planning.language.model import LanguageModel
+    from gamesim.planning.language.pricing import estimated
 
     planner = _planner(pairs("-s", solver_options).get("planner", "openai"))
     if not isinstance(planner, LanguageModel):
@@ -131,8 +131,8 @@ def estimate(
 @JSON
 def usage(run: Path, price_in: float, price_out: float, as_json: bool) -> None:
     """What RUN, a folder or a transcript, has used: calls, tokens, seconds, retries, invalid answers, dollars."""
-    from gamesim.planning.budget import Prices
-    from gamesim.planning.replay import usage as usage_of
+    from gamesim.planning.language.budget import Prices
+    from gamesim.planning.language.replay import usage as usage_of
 
     found = usage_of(run, Prices(price_in, price_out))
     if as_json:
@@ -231,8 +231,8 @@ def serve_planner(
     """
     shell.limit_threads(threads)
     place = _world(world, game_options)
-    from gamesim.planning.faults import Faults
-    from gamesim.planning.server import serve
+    from gamesim.planning.language.faults import Faults
+    from gamesim.planning.language.server import serve
 
     broken = Faults.parse(faults, seed, hang=hang) if faults else None
     with serve(_planner(planner), place, host=host, port=port, faults=broken, model=model, seed=seed) as served:

@@ -3,9 +3,9 @@
 from gamesim.planning.exact import MAP, Bail, PosteriorSampling
 from gamesim.planning.exploration import Anytime, Constant, Exploration, Gated, NoExploration, Theory
 from gamesim.planning.history import History
-from gamesim.planning.language_model import LanguageModel
+from gamesim.planning.language.model import LanguageModel
+from gamesim.planning.language.replay import Replay
 from gamesim.planning.planner import Planner, Proposal, mixture
-from gamesim.planning.replay import Replay
 from gamesim.planning.transformer import TransformerPlanner
 from gamesim.planning.world_model import WorldModel
 from gamesim.planning.wrappers import Blurred, Nucleus, Tempered

@@ -48,7 +48,7 @@ class Exploration(ABC):
     def cautions(self, world: LatentWorld) -> list[str]:
         return []
 
-    def cautions_of_length(self, world: LatentWorld, episodes: int) -> list[str]:
+    def cautions_of_length(self, episodes: int) -> list[str]:
         return []
 
     @classmethod
@@ -82,7 +82,7 @@ class Constant(Exploration):
         check(self)
 
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
-        return self.probability if isinstance(self.probability, float) else self.probability[..., 0]
+        return _of_runs(self.probability)
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,12 @@ class Theory(Exploration):
 
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
         eps = theory_epsilon(world, self.episodes)
-        return min(eps, self.cap) if isinstance(self.cap, float) else self.cap.clamp(max=eps)[..., 0]
+        return min(eps, self.cap) if isinstance(self.cap, float) else _of_runs(self.cap.clamp(max=eps))
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return _no_bound(world) or _burns(world, self.episodes, self.cap)
 
-    def cautions_of_length(self, world: LatentWorld, episodes: int) -> list[str]:
+    def cautions_of_length(self, episodes: int) -> list[str]:
         if episodes == self.episodes:
             return []
         return [f"exploration.episodes: made for {self.episodes:,} episodes, and the run has {episodes:,}"]
@@ -122,7 +122,7 @@ class Anytime(Exploration):
 
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
         eps = theory_epsilon(world, max(t, 1), t + 1)
-        return min(eps, self.cap) if isinstance(self.cap, float) else self.cap.clamp(max=eps)[..., 0]
+        return min(eps, self.cap) if isinstance(self.cap, float) else _of_runs(self.cap.clamp(max=eps))
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return _no_bound(world)
@@ -145,6 +145,11 @@ class Gated(Exploration):
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return ["exploration: gated is not in the paper: no theorem bounds its regret"]
+
+
+def _of_runs(number: float | Tensor) -> float | Tensor:
+    """A parameter as a number for each run, [...]: of a batch, [*b, 1]."""
+    return number if isinstance(number, float) or not number.dim() else number[..., 0]
 
 
 def theory_epsilon(world: LatentWorld, episodes: int, horizon: int | None = None) -> float:

@@ -53,7 +53,7 @@ class Planner(ABC):
             cls.typed = kind or kind_of(cls)
             Planner.kinds[cls.typed] = cls
 
-    def require(self, world: LatentWorld, episodes: int | None = None) -> None:  # noqa: B027  most take any
+    def require(self, world: LatentWorld) -> None:  # noqa: B027  most take any
         """Refuse a world that this planner cannot plan in, before any work."""
 
     def cautions(self, world: LatentWorld) -> list[str]:

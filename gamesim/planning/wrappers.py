@@ -43,8 +43,8 @@ class _Around(Planner):
     def asks(self) -> bool:  # type: ignore[override]
         return self.planner.asks
 
-    def require(self, world: LatentWorld, episodes: int | None = None) -> None:
-        self.planner.require(world, episodes)
+    def require(self, world: LatentWorld) -> None:
+        self.planner.require(world)
         if not self.planner.has_law:
             wanted = "one that knows the law of what it says, or its own parameters, as openai(temperature=0.5)"
             raise refuse("planner", f"{self.planner}, to be {self.typed}", wanted)
@@ -92,7 +92,8 @@ class Tempered(_Around):
         if isinstance(self.temperature, float) and self.temperature == 0:
             best = (law >= law.amax(-1, keepdim=True) - TIE).to(law.dtype)
             return best / best.sum(-1, keepdim=True)
-        return torch.softmax(law.log() / _wide(self.temperature), -1)
+        log = law.log()
+        return torch.softmax((log - log.amax(-1, keepdim=True)) / _wide(self.temperature), -1)
 
 
 @dataclass(frozen=True)

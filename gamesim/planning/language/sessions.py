@@ -12,18 +12,18 @@ import gamesim
 from gamesim.errors import Caution, InvalidInput
 from gamesim.games.latent import LatentWorld
 from gamesim.parameters import plain
-from gamesim.planning import text
-from gamesim.planning.abilities import served
-from gamesim.planning.budget import Account, Budget, Prices
-from gamesim.planning.calls import Asker, Persistence, Question, tally
-from gamesim.planning.endpoint import Answer, Endpoint
 from gamesim.planning.history import History
-from gamesim.planning.parsing import Names, labelled
-from gamesim.planning.transcripts import KEPT, Place, Transcript
+from gamesim.planning.language import text
+from gamesim.planning.language.abilities import served
+from gamesim.planning.language.budget import Account, Budget, Prices
+from gamesim.planning.language.calls import Asker, Persistence, Question, tally
+from gamesim.planning.language.endpoint import Answer, Endpoint
+from gamesim.planning.language.parsing import Names, labelled
+from gamesim.planning.language.transcripts import KEPT, Place, Transcript
 from gamesim.planning.wrappers import Nucleus, Tempered
 
 if TYPE_CHECKING:
-    from gamesim.planning.language_model import LanguageModel
+    from gamesim.planning.language.model import LanguageModel
 
 TRANSCRIPT = "transcript.jsonl"
 

@@ -5,7 +5,7 @@
     POST /v1/completions           a prompt -> the same
 
 It listens on this machine alone unless told otherwise, keeps nothing of what it is sent, and may break on purpose
-(gamesim.planning.faults).
+(gamesim.planning.language.faults).
 """
 
 import ipaddress
@@ -23,10 +23,10 @@ from typing import Any
 
 from gamesim.errors import Caution, InvalidInput, refuse
 from gamesim.games.latent import LatentWorld
-from gamesim.planning.answering import Asked, Mind, Reply, asked, loaded
-from gamesim.planning.faults import Answer, Fault, Faults
+from gamesim.planning.language.answering import Asked, Mind, Reply, asked, loaded
+from gamesim.planning.language.faults import Answer, Fault, Faults
+from gamesim.planning.language.text import HEAD
 from gamesim.planning.planner import Planner
-from gamesim.planning.text import HEAD
 
 LARGEST = 2**23
 """Bytes of a request."""

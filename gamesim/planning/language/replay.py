@@ -9,13 +9,13 @@ from torch import Tensor
 from gamesim.errors import InvalidInput, refuse
 from gamesim.games.latent import LatentWorld
 from gamesim.parameters import build, check
-from gamesim.planning.budget import Account, Prices
-from gamesim.planning.calls import Persistence, tally
-from gamesim.planning.language_model import Conversation, LanguageModel
+from gamesim.planning.language.budget import Account, Prices
+from gamesim.planning.language.calls import Persistence, tally
+from gamesim.planning.language.model import Conversation, LanguageModel
+from gamesim.planning.language.sessions import TRANSCRIPT, Session, header_of, reader
+from gamesim.planning.language.text import system
+from gamesim.planning.language.transcripts import Recorded, Transcript, read_transcript, require_same
 from gamesim.planning.planner import Planner, Proposal
-from gamesim.planning.sessions import TRANSCRIPT, Session, header_of, reader
-from gamesim.planning.text import system
-from gamesim.planning.transcripts import Recorded, Transcript, read_transcript, require_same
 from gamesim.randomness import Stream
 
 
@@ -33,7 +33,7 @@ class Replay(Planner):
     def has_law(self) -> bool:  # type: ignore[override]
         return self._planner().mode == "logprobs"
 
-    def require(self, world: LatentWorld, episodes: int | None = None) -> None:
+    def require(self, world: LatentWorld) -> None:
         planner, recorded = self._planner(), self._recorded()
         require_same(recorded.header, header_of(planner, world, system(world, planner.mode == "logprobs")), self.file)
 

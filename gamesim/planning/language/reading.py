@@ -1,4 +1,4 @@
-"""Prompts taken back: the text of gamesim.planning.text as the tensors of a History, exactly, or refused.
+"""Prompts taken back: the text of gamesim.planning.language.text as the tensors of a History, exactly, or refused.
 
 What comes from outside is bounded in length and in episodes, and every line must be one that we write: names are looked
 up whole, never matched in part.
@@ -15,7 +15,7 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.games.latent import LatentWorld
 from gamesim.planning.history import History
-from gamesim.planning.text import HEAD, LABELS, STYLES, TOLD, Episode, Style, checked
+from gamesim.planning.language.text import HEAD, LABELS, STYLES, TOLD, Episode, Style, checked
 
 MOST_CHARACTERS = 2**22
 MOST_EPISODES = 2**16
@@ -80,7 +80,7 @@ class Told:
 
 
 def read_back(world: LatentWorld, text: str) -> Told:
-    """What a prompt of `gamesim.planning.text.prompt` says; anything else is refused with the line that is wrong."""
+    """What a prompt of `text.prompt` says; anything else is refused with the line that is wrong."""
     if len(text) > MOST_CHARACTERS:
         raise refuse("prompt", f"{len(text)} characters", f"at most {MOST_CHARACTERS}")
     return _Reader(world, text).read()

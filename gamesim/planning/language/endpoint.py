@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gamesim.errors import MissingExtra, refuse
-from gamesim.planning.addresses import Key, require_address
+from gamesim.planning.language.addresses import Key, require_address
 
 LARGEST = 2**20
 """Bytes of an answer."""

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gamesim.errors import InvalidInput, refuse
-from gamesim.planning.endpoint import Answer
+from gamesim.planning.language.endpoint import Answer
 
 VERSION = 1
 SUFFIX = ".jsonl"

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from gamesim.errors import InvalidInput, refuse
 from gamesim.games.latent import LatentWorld, drawn
+from gamesim.planning.language.reading import Told, read_back
+from gamesim.planning.language.text import HEAD, LABELS, Episode
 from gamesim.planning.planner import Planner
-from gamesim.planning.reading import Told, read_back
-from gamesim.planning.text import HEAD, LABELS, Episode
 from gamesim.randomness import Stream
 
 LEAST = -9999.0

@@ -29,15 +29,15 @@ from torch import Tensor
 from gamesim.errors import Caution, refuse
 from gamesim.games.latent import LatentWorld, drawn, shared
 from gamesim.parameters import Bounds, Count, check, plain
-from gamesim.planning import text
-from gamesim.planning.abilities import choosing, form_of_choosing, gives_logprobs
-from gamesim.planning.addresses import LOCAL, require_address, require_variable
-from gamesim.planning.budget import Account
-from gamesim.planning.endpoint import Endpoint
 from gamesim.planning.history import History
-from gamesim.planning.parsing import Names
+from gamesim.planning.language import text
+from gamesim.planning.language.abilities import choosing, form_of_choosing, gives_logprobs
+from gamesim.planning.language.addresses import LOCAL, require_address, require_variable
+from gamesim.planning.language.budget import Account
+from gamesim.planning.language.endpoint import Endpoint
+from gamesim.planning.language.parsing import Names
+from gamesim.planning.language.sessions import Session, latest
 from gamesim.planning.planner import Planner, Proposal
-from gamesim.planning.sessions import Session, latest
 from gamesim.randomness import Stream
 
 NonNegative = Annotated[float, Bounds("a number of at least 0", 0)]
@@ -136,7 +136,7 @@ class LanguageModel(Planner, kind="openai"):
     def has_law(self) -> bool:  # type: ignore[override]
         return self.mode == "logprobs"
 
-    def require(self, world: LatentWorld, episodes: int | None = None) -> None:
+    def require(self, world: LatentWorld) -> None:
         text.checked(world)
         count = len(world.subgoals)
         most = min(self.top_logprobs, len(text.LABELS))

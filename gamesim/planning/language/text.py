@@ -9,8 +9,8 @@ What went before the episode under way is told in one of three styles:
                that matters where a report tells the state, and short however long the history is
 
 Where a model does not sum up by itself, a history that is summed up for it makes it explore at all (Krishnamurthy et
-al., "Can large language models explore in-context?", NeurIPS 2024, arXiv 2403.15371). gamesim.planning.reading takes
-all of it back exactly.
+al., "Can large language models explore in-context?", NeurIPS 2024, arXiv 2403.15371). The module `reading` takes all of
+it back exactly.
 """
 
 import string

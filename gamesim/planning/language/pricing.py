@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gamesim.games.latent import LatentWorld, drawn, shared
-from gamesim.planning import text
-from gamesim.planning.budget import Prices, tokens_of
 from gamesim.planning.exact import Bail
 from gamesim.planning.history import History
-from gamesim.planning.language_model import LanguageModel
+from gamesim.planning.language import text
+from gamesim.planning.language.budget import Prices, tokens_of
+from gamesim.planning.language.model import LanguageModel
 from gamesim.randomness import Stream
 
 PLAYED = 1000

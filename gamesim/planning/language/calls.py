@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gamesim.errors import Caution, InvalidInput
-from gamesim.planning.budget import Account, tokens_of
-from gamesim.planning.endpoint import LONGEST_WAIT, RETRIED, Answer, Endpoint
-from gamesim.planning.transcripts import Line, Place, Recorded, Transcript, hash_of
+from gamesim.planning.language.budget import Account, tokens_of
+from gamesim.planning.language.endpoint import LONGEST_WAIT, RETRIED, Answer, Endpoint
+from gamesim.planning.language.transcripts import Line, Place, Recorded, Transcript, hash_of
 
 PATIENCE = 5
 """Decisions in a row, of all runs, in which no request came through, before an endpoint is given up."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gamesim.errors import refuse
-from gamesim.planning.endpoint import Answer, Endpoint
+from gamesim.planning.language.endpoint import Answer, Endpoint
 
 FORMS = ("structured_outputs", "guided_choice")
 """How a server is told to choose: vLLM's structured outputs, and what they were called before."""

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from gamesim.planning.endpoint import RETRIED
+from gamesim.planning.language.endpoint import RETRIED
 
 
 def tokens_of(text: str) -> int:
