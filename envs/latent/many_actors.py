@@ -3,7 +3,7 @@
 There are n sets of K boxes, one box of each set before each of K actors. In world z,
 
     all open their box of one set k     the prize is there with probability p if k = z, and never else;  pays 1
-    all read the sign                   it points at z with probability 1 - delta, else at a set at random;  pays nothing
+    all read the sign                   it points at z with probability 1 - delta, else anywhere;  pays nothing
     anything else                       comes to nothing, whatever z
 
 One episode is one decision. Actors say no more to each other than the planner says to each, by a law of its own,
@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.latent import Belief, LatentWorld, Truth
-from gamesim.parameters import Bounds, Probability, check
+from gamesim.games.latent import Belief, Chance, LatentWorld, Truth
+from gamesim.parameters import Bounds, check
 
 Boxes = Annotated[int, Bounds("a whole number from 2 to 1,000,000", 2, 10**6)]
 Actors = Annotated[int, Bounds("a whole number from 1 to 1,000", 1, 1000)]
@@ -45,18 +45,15 @@ class ManyActors(LatentWorld):
     """K."""
     boxes: Boxes = 8
     """n: boxes before each actor, and as many latents."""
-    prize: Probability = 0.5
+    prize: Chance = 0.5
     """p: how often the right set holds the prize."""
-    blur: Probability = 0.5
+    blur: Chance = 0.5
     """delta: how often the sign points anywhere."""
     truth: Truth = "prior"
     """The set that is right, by name or number; prior: each run draws its own."""
 
     def __post_init__(self) -> None:
         check(self)
-        for name in ("prize", "blur"):
-            if isinstance(getattr(self, name), Tensor):
-                raise refuse(name, "a tensor", "a number: runs of a batch share their world")
         if not self.prize > 0:
             raise refuse("prize", self.prize, "a probability above 0")
         self.truth_law  # noqa: B018  refuses a latent that is not there
@@ -92,10 +89,11 @@ class ManyActors(LatentWorld):
         return (
             f"There are {self.actors} actors. Before each of them are {self.boxes} boxes, and there is a sign for all. "
             f"Actor k finds set j in box (j + k - 2) mod {self.boxes} + 1. One set is the right one, the same in all "
-            f"episodes: it holds a prize in {self.prize:.0%} of all episodes, the others hold none. In each episode every "
-            f"actor either opens one box or reads the sign. If all open their boxes of one set, they see what is in it; "
-            f"if all read the sign, it points at the right set with probability {1 - self.blur:.2g}, and otherwise at a "
-            f"set at random; if they do different things, nothing happens. A prize pays 1, everything else 0."
+            f"episodes: it holds a prize in {self.prize:.0%} of all episodes, the others hold none. In each episode "
+            f"every actor either opens one box or reads the sign. If all open their boxes of one set, they see what is "
+            f"in it; if all read the sign, it points at the right set with probability {1 - self.blur:.2g}, and "
+            f"otherwise at a set at random; if they do different things, nothing happens. A prize pays 1, everything "
+            f"else 0."
         )
 
     @cached_property
@@ -110,7 +108,7 @@ class ManyActors(LatentWorld):
         together = (of == of[..., :1]).all(-1)
         return torch.where(together, of[..., 0], n + 1)
 
-    # --- reports: 0 nothing yet, 1 not together, then 2 + n * (empty, prize, sign) + set ---------------------------------
+    # --- reports: 0 nothing yet, 1 not together, then 2 + n * (empty, prize, sign) + set ------------------------------
 
     @cached_property
     def _log_likelihood(self) -> Tensor:

@@ -100,7 +100,7 @@ def calibrate(
     for name, value in (("episodes", episodes), ("runs", runs)):
         if value < 1:
             raise refuse(name, value, "a whole number of at least 1")
-    planner.require(world, episodes)
+    planner.require(world)
     explore, stream, front = exploration or NoExploration(), Stream([seed + i for i in range(runs)]), (runs,)
     memory, belief = planner.begin(world, front), world.believe(front)
     latent = drawn(world.truth_law, shared(stream, front, 1)[..., 0])

@@ -130,7 +130,7 @@ class Concepts:
         powers = (logs[(..., *[None] * t.dim(), slice(None), slice(None))] * t[..., None, None]).exp()
         return (pairs * powers).sum((-2, -1)) / 2
 
-    # --- as tokens: 0, c_1, (c_1, r_1), c_2, (c_2, r_2), ...; an answer's token names its context, too -------------------
+    # --- as tokens: 0, c_1, (c_1, r_1), c_2, (c_2, r_2), ...; an answer's token names its context, too ----------------
 
     @property
     def vocabulary(self) -> int:

@@ -203,7 +203,7 @@ def documents(
             best = experts(h, task, belief)
             labels.append(best.gather(-1, latent[:, None])[:, 0])
             if exact:
-                laws.append(mixture(belief.posterior, best, words.subgoals))
+                laws.append(_mixture(belief.posterior, best, words.subgoals))
             if r == episodes:  # a question that no episode follows
                 break
             u = generator.quick((count, 6), device=device)
@@ -228,7 +228,7 @@ def documents(
     return Documents(tokens, targets, latent, tasks, firsts, subgoals, observations, answers, law)
 
 
-def mixture(posterior: Tensor, experts: Tensor, subgoals: int) -> Tensor:
+def _mixture(posterior: Tensor, experts: Tensor, subgoals: int) -> Tensor:
     """sum_z P(z) 1{g = g*_z}: the law [..., g] of posterior[..., z] and what each latent's expert says, [..., z]."""
     return torch.zeros((*posterior.shape[:-1], subgoals), dtype=posterior.dtype, device=posterior.device).scatter_add(
         -1, experts.expand(posterior.shape), posterior
