@@ -77,7 +77,9 @@ class Accounts:
             "explored": self.explored,
             "invalid": self.invalid,
         }
-        return found | {"off_mixture": x / self.said.clamp(min=1) for x in self.apart}
+        if self.apart:
+            found["off_mixture"] = self.apart[0] / self.said.clamp(min=1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class BAIL:
         return [*game.cautions(), *self.planner.cautions(game), *self.exploration.cautions(game)]
 
     def cautions_of_length(self, iterations: int) -> list[str]:
+        self.planner.require_length(iterations)
         return self.exploration.cautions_of_length(iterations)
 
     @cached_property

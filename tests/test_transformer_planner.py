@@ -281,11 +281,11 @@ def test_what_was_remembered_is_what_is_read(name, window):
 
 def test_prompts_that_are_too_long():
     p = planner(UNTRAINED)
-    with pytest.raises(InvalidInput, match=r"an episode more than 6.*13 tokens.*transformer\(window=5\)"):
+    with pytest.raises(InvalidInput, match=r"7 episodes.*at most 6 episodes.*transformer\(window=5\)"):
         solve(TINY, BAIL(p), iterations=7, seeds=2)
-    with pytest.raises(InvalidInput, match="7 episodes"):
-        p.require(TINY, 7)
-    p.require(TINY, 6)
+    told = solve(TINY, BAIL(p), iterations=6, seeds=2).state
+    with pytest.raises(InvalidInput, match=r"an episode more than 6"):
+        BAIL(p).step(6, TINY, told, Stream([0, 1], 6))
     with pytest.warns(Caution, match="older than 5 episodes"):
         run = solve(TINY, BAIL(replace(p, window=5)), iterations=20, seeds=2)
     assert bool(run.metric("regret").isfinite().all())

@@ -49,12 +49,15 @@ class Planner(ABC):
 
     def __init_subclass__(cls, kind: str | None = None, **rest: Any) -> None:
         super().__init_subclass__(**rest)
-        if not cls.__name__.startswith("_"):
+        if kind != "" and not cls.__name__.startswith("_"):  # an empty kind is for those that others are made of
             cls.typed = kind or kind_of(cls)
             Planner.kinds[cls.typed] = cls
 
     def require(self, world: LatentWorld) -> None:  # noqa: B027  most take any
         """Refuse a world that this planner cannot plan in, before any work."""
+
+    def require_length(self, episodes: int) -> None:  # noqa: B027  most take any
+        """Refuse a run of so many episodes, before any work."""
 
     def cautions(self, world: LatentWorld) -> list[str]:
         """What no theorem covers, in sentences."""

@@ -26,6 +26,7 @@ from gamesim.randomness import Stream
 from gamesim.sequence.decoder import Memory
 from gamesim.sequence.pretraining import Pretrained, Recipe, pretrained, read_model
 from gamesim.sequence.streams import BOS, Data, Vocabulary
+from gamesim.sequence.weights import load
 
 
 @dataclass(frozen=True)
@@ -99,19 +100,22 @@ class TransformerPlanner(Planner, kind="transformer"):
         self._found[:] = [*self._found[-3:], (world, made)]
         return made
 
-    def require(self, world: LatentWorld, episodes: int | None = None) -> None:
+    def require(self, world: LatentWorld) -> None:
         made = self.model(world)
         if self.window is not None and self.window >= made.episodes:
             wanted = f"fewer than the {made.episodes} episodes that this model was trained on"
             raise refuse("planner.window", self.window, wanted)
-        if episodes is not None and self.window is None and episodes > made.episodes:
-            raise self._too_long(f"{episodes} episodes", made)
 
-    def _too_long(self, what: str, made: Pretrained) -> Exception:
+    def require_length(self, episodes: int) -> None:
+        most = self.recipe.episodes if self.weights is None else load(self.weights).about.get("episodes")
+        if self.window is None and isinstance(most, int) and episodes > most:
+            raise self._too_long(f"{episodes} episodes", most)
+
+    def _too_long(self, what: str, most: int) -> Exception:
         more = "" if self.weights else ", or pretrain for more: transformer(episodes=...)"
         wanted = (
-            f"a prompt of at most {made.episodes} episodes, {made.model.context} tokens: run fewer, or leave out what "
-            f"is old: transformer(window={max(1, made.episodes - 1)}){more}"
+            f"a prompt of at most {most} episodes: run fewer, or leave out what is old: "
+            f"transformer(window={max(1, most - 1)}){more}"
         )
         return refuse("planner", what, wanted)
 
@@ -139,7 +143,7 @@ class TransformerPlanner(Planner, kind="transformer"):
         if self.window is not None and told > 1 + self.window * size:
             memory = self._shortened(made, memory, self.window * size)
         elif told + size > made.model.context:
-            raise self._too_long(f"an episode more than {(told - 1) // size}", made)
+            raise self._too_long(f"an episode more than {(told - 1) // size}", made.episodes)
         opening = made.words.opening(task, observation)
         return _told(made, memory, opening) if opening.shape[-1] else memory
 

@@ -135,7 +135,7 @@ class WorldModel(Planner):
 
     exact = True
 
-    def require(self, world: LatentWorld, episodes: int | None = None) -> None:
+    def require(self, world: LatentWorld) -> None:
         tree_of(world)
 
     def cautions(self, world: LatentWorld) -> list[str]:

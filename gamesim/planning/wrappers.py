@@ -24,7 +24,9 @@ TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class _Around(Planner):
+class Around(Planner, kind=""):
+    """A planner whose laws are another's, changed."""
+
     planner: Planner = field(default_factory=Bail)
     """Who is asked."""
 
@@ -48,6 +50,9 @@ class _Around(Planner):
         if not self.planner.has_law:
             wanted = "one that knows the law of what it says, or its own parameters, as openai(temperature=0.5)"
             raise refuse("planner", f"{self.planner}, to be {self.typed}", wanted)
+
+    def require_length(self, episodes: int) -> None:
+        self.planner.require_length(episodes)
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return self.planner.cautions(world)
@@ -83,7 +88,7 @@ class _Around(Planner):
 
 
 @dataclass(frozen=True)
-class Tempered(_Around):
+class Tempered(Around):
     """Sharper below a temperature of 1, and greedy at 0."""
 
     temperature: Temperature = 1.0
@@ -97,7 +102,7 @@ class Tempered(_Around):
 
 
 @dataclass(frozen=True)
-class Nucleus(_Around):
+class Nucleus(Around):
     """The likeliest subgoals alone."""
 
     top_p: Probability = 1.0
@@ -111,7 +116,7 @@ class Nucleus(_Around):
 
 
 @dataclass(frozen=True)
-class Blurred(_Around):
+class Blurred(Around):
     """Now and then any subgoal at all."""
 
     error: Probability = 0.0
