@@ -77,13 +77,22 @@ def report(title: str, sections: Sequence[tuple[str, str, Sequence[tuple[str, st
 def draw_chart(chart: Chart) -> Figure:
     """A chart of an experiment: its curves, bands, and the slopes that the theory gives."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2 * len(chart.panels), 3.8), layout="constrained")
+        shared = _share_labels(chart.panels)
+        figure = Figure(figsize=(5.2 * len(chart.panels) + 1.6 * shared, 3.8), layout="constrained")
         for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(chart.panels))), chart.panels, strict=True):
-            _draw_panel(axes, panel)
+            _draw_panel(axes, panel, legend=not shared)
+        if shared:
+            figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside right center")
         return figure
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
+def _share_labels(panels: Sequence[Panel]) -> bool:
+    """Whether one legend beside all panels does: several panels of the same many curves, that would hide behind it."""
+    labels = [(*(curve.label for curve in panel.curves), *panel.theory) for panel in panels]
+    return len(labels) > 1 and len(labels[0]) > 3 and len(set(labels)) == 1
+
+
+def _draw_panel(axes: Axes, panel: Panel, legend: bool = True) -> None:
     for curve in panel.curves:
         y = np.asarray(curve.y, float)
         y = y.clip(FLOOR) if panel.log_y else y
@@ -105,5 +114,5 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if panel.log_y:
         axes.set_yscale("log")
     axes.grid(axis="y", color="#e6e8eb", lw=0.6)
-    if any(curve.label for curve in panel.curves):
+    if legend and any(curve.label for curve in panel.curves):
         axes.legend(fontsize=8)
