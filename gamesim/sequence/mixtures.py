@@ -16,6 +16,8 @@ Task superposition is that prompted models do the second: Xiong et al., "Everyth
 in-context learn multiple tasks in superposition", arXiv 2410.05603.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -34,14 +36,14 @@ def shares(log_likelihoods: Tensor, concentration: Tensor) -> Tensor:
     terms = (n + 1) ** (k - 1)
     if terms > MOST:
         raise refuse("log_likelihoods", f"{n} examples of {k} concepts", f"at most {MOST:,} counts, (n + 1)^(z - 1)")
-    likelihoods = (log_likelihoods - log_likelihoods.amax(-1, keepdim=True)).exp().reshape(-1, n, k)
+    likelihoods = (log_likelihoods - log_likelihoods.amax(-1, keepdim=True)).exp().reshape(math.prod(batch), n, k)
     counts = torch.cartesian_prod(*[torch.arange(n + 1)] * max(k - 1, 1)).reshape(terms, -1)[:, : k - 1]
     counts = torch.cat([counts, n - counts.sum(-1, keepdim=True)], -1)  # m[term, z]; impossible ones below 0
     possible = counts[:, -1] >= 0
     chances = torch.lgamma(counts[possible] + concentration).sum(-1)
     means = (counts[possible] + concentration) / (n + concentration.sum())
     found = [
-        torch.softmax(_weights(part).flatten(1)[:, possible].log() + chances, -1) @ means
+        torch.softmax(_weights(part).reshape(len(part), -1)[:, possible].log() + chances, -1) @ means
         for part in likelihoods.split(max(1, 4 * MOST // terms))
     ]
     return torch.cat(found).reshape(*batch, k)
@@ -57,7 +59,7 @@ def _weights(likelihoods: Tensor) -> Tensor:
         for z in range(k - 1):  # one more of z; dimensions are padded from the last on
             room = [side for other in reversed(range(k - 1)) for side in ((1, 0) if other == z else (0, 1))]
             grown = grown + pad(weights * each[:, z], room)
-        weights = grown / grown.flatten(1).amax(-1).reshape(batch, *[1] * (k - 1))
+        weights = grown / grown.reshape(batch, -1).amax(-1).reshape(batch, *[1] * (k - 1))
     return weights
 
 
