@@ -128,8 +128,8 @@ class BailTransformer:
             f"probability of what is no subgoal {float(sum(off) / len(off)):.2g}. Gated: while the likeliest subgoal "
             f"has less than {SURE:g}, read the sign; not in the paper. Chosen after trials: a blur of 0.2, as at 0.5 "
             "exploring a tenth of the episodes helps nobody, the exact planner neither; who acts in documents, of two "
-            "mixtures; the step size, of two. The likeliest subgoal is not continuous in laws: where decoding is greedy "
-            "a near law promises nothing, and differences vary most."
+            "mixtures; the step size, of two. The likeliest subgoal is not continuous in laws, so a near "
+            "law promises nothing where decoding is greedy, and differences vary most."
         )
         return Study(claims, [Chart("transformer", panels(far, found))], rows, notes)
 

@@ -52,7 +52,7 @@ or the other way round. What may not change is that nothing fails but what is na
 
 
 LONG = {"bail-transformer", "bail-world-model", "cot-error", "icl-bma", "speculative-transformer", "superposition"}
-"""Half a minute to two minutes each: `pytest -m slow` runs them. CI does so with tiny networks, in the tests of each."""
+"""Half a minute to two minutes each: `pytest -m slow` runs them; CI runs tiny ones, in the tests of each."""
 NAMES = [pytest.param(x, marks=[pytest.mark.slow] * (x in LONG)) for x in sorted(catalog.table("experiments"))]
 
 
