@@ -22,6 +22,10 @@ TABLE: Table = {
         "gamesim.benchmarks.matrix:suite",
         "normal-form games: learning of many seeds, zero-sum and correlated equilibria, files, certificates",
     ),
+    "planning": (
+        "gamesim.benchmarks.planning:suite",
+        "planners: runs of the needle side by side, pretraining of the small transformer",
+    ),
     "population": (
         "gamesim.benchmarks.population:suite",
         "finitely many agents: a step of play dense and sparse, drawing networks, sampling data",

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the run diverged or a claim, check or bar fails, 2 bad inp
 """
 
 from gamesim.cli import agents as _agents  # noqa: F401  each adds its commands to the group
+from gamesim.cli import calibrating as _calibrating  # noqa: F401
 from gamesim.cli import catalogue as _catalogue  # noqa: F401
 from gamesim.cli import certifying as _certifying  # noqa: F401
 from gamesim.cli import claims as _claims  # noqa: F401

@@ -1,5 +1,6 @@
 """Round robins of planners, learners and automata in a repeated matrix game."""
 
+import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -77,6 +78,8 @@ def tournament(
     gamesim tournament matrix/chicken --entrant 'ftrl(feedback=bandit(0.1))' --entrant equilibrium --out table.png
     """
     kinds = [_require_out(path) for path in outs]
+    if math.isnan(tremble):  # no bound of the option stops it
+        raise refuse("tremble", tremble, "a probability, between 0 and 1")
     kind, parameters = game_named(game, pairs("-g", game_options))
     shell.limit_threads(threads)
     from gamesim.games import DenseGame, NormalFormGame, tabulate
@@ -88,9 +91,12 @@ def tournament(
     if len(built.action_counts) != 2 or built.batch:
         raise refuse("game", game, "one game of two players")
     stage = built if isinstance(built, DenseGame) else tabulate(built)
+    from gamesim.envs.latent.automata import automaton
     from gamesim.planning.tournament import tournament as hold
     from gamesim.progress import announced
 
+    for name in types:  # refused though nobody reckons with them
+        automaton(name, stage)
     taking_part = [_entrant(text, stage, types, match, tremble) for text in entrants]
     with announced("playing; the work grows with the square of the entrants", after=5.0):
         found = hold(stage, taking_part, rounds=rounds, match=match, seeds=seeds, seed=seed)
@@ -113,6 +119,7 @@ def _entrant(text: str, game: Any, types: Sequence[str], match: int, tremble: fl
     from gamesim.planning import Planner
     from gamesim.planning.tournament import Learner, Machine, Planned
 
+    text = " ".join(text.split())
     name = text.partition("(")[0].strip()
     if name in Planner.kinds:
         named = tuple(types) or None
@@ -120,12 +127,12 @@ def _entrant(text: str, game: Any, types: Sequence[str], match: int, tremble: fl
         planner: Any = convert(text, Planner, "entrant")
         world(game)  # types that the game does not have are refused before anything is played
         return Planned(text, planner, world)
-    machines = automata(game)
-    if " ".join(text.split()).lower() in map(str.lower, machines):
-        return Machine(text, partial(automaton, text), tremble)
+    machines = {key.lower(): key for key in automata(game)}
+    if text.lower() in machines:
+        return Machine(machines[text.lower()], partial(automaton, text), tremble)
     solvers = catalog.entries("solvers")
     if name not in solvers and ":" not in name:
-        raise unknown("entrant", name, {*Planner.kinds, *machines, *solvers})
+        raise unknown("entrant", name, {*Planner.kinds, *machines.values(), *solvers})
     family = type("Solvers", (), {"kinds": {name: catalog.find("solvers", name)}})
     return Learner(text, convert(text, family, "entrant"))
 
@@ -138,6 +145,8 @@ def _require_out(path: Path) -> str:
     ending = path.suffix.lower()
     if ending not in DATA + PICTURES:
         raise refuse("out", str(path), f"a file that ends in {', '.join(DATA + PICTURES)}")
+    if path.is_dir():
+        raise refuse("out", str(path), "a file; that is a folder")
     if not path.parent.is_dir():
         raise refuse("out", str(path), f"a file in a folder that exists; {path.parent} does not")
     return ending
