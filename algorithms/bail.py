@@ -23,13 +23,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from gamesim.errors import refuse
 from gamesim.games.game import Policy
-from gamesim.games.latent import Belief, LatentWorld, drawn, shared
+from gamesim.games.latent import Belief, LatentWorld, shared
 from gamesim.games.luck import Ahead
 from gamesim.parameters import Probability, Temperature, check
 from gamesim.planning import Bail, Exploration, NoExploration, Planner, mixture
 from gamesim.planning.wrappers import decoded
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class BAIL:
 
     def __post_init__(self) -> None:
         check(self)
+        self.exploration.require(self.planner)
 
     def cautions(self, game: LatentWorld) -> list[str]:
         return [*game.cautions(), *self.planner.cautions(game), *self.exploration.cautions(game)]
@@ -115,6 +118,8 @@ class BAIL:
         return decoded(self.planner, self.temperature, self.top_p, self.error)
 
     def init(self, game: LatentWorld) -> Planned:
+        if not isinstance(game, LatentWorld):
+            raise refuse("start", "a policy", "none: what a planner begins with is the prior of its world")
         self.decoded.require(game)
         memory = self.decoded.begin(game, ())
         reference = () if self.decoded.exact else (game.believe(()),)

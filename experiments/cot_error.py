@@ -25,9 +25,10 @@ from gamesim.charts import Chart, Curve, Panel
 from gamesim.experiments.over_seeds import band, below, mean_interval
 from gamesim.randomness import Stream
 from gamesim.sequence.chains import Chains, prompting_errors
-from gamesim.sequence.concepts import Concepts, Examples, pick
+from gamesim.sequence.concepts import Concepts, Examples
 from gamesim.sequence.decoder import Decoder
 from gamesim.sequence.training import train
+from gamesim.simplex import drawn
 from gamesim.study import Claim, Interval, Scale, Study, at_least, at_most
 
 KINDS = ("chains", "outcomes")
@@ -228,7 +229,7 @@ class Reader:
         source = self.tasks.full
 
         def made(t: int, generator: Stream) -> tuple[Tensor, Tensor]:
-            tasks = pick(source.prior, generator.uniform((BATCH,)))[:, None].expand(BATCH, shown)
+            tasks = drawn(source.prior, generator.uniform((BATCH,)))[:, None].expand(BATCH, shown)
             stream = self.tokens(source.draw(generator, tasks))
             targets = stream[:, 1:].clone()
             targets[:, :: 1 + self.shown] = -1  # inputs tell nothing of the task
@@ -264,7 +265,7 @@ def decoders(
     """A decoder of each kind of prompts against the exact answers and against those of the task."""
     full, outcomes = tasks.full, tasks.outcomes
     numbers = [n for n in (0, 1, 2, 4, 8, 12, 16) if n < effort.shown] + [effort.shown - 1]
-    truth = pick(tasks.prior, Stream(51).uniform((effort.tests,)))
+    truth = drawn(tasks.prior, Stream(51).uniform((effort.tests,)))
     seen = full.draw(Stream(52), truth[:, None].expand(effort.tests, effort.shown))
     claims, curves, rows, final = list[Claim](), list[Curve](), list[dict[str, object]](), dict[str, Tensor]()
     for kind in KINDS:

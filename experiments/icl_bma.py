@@ -24,9 +24,10 @@ from torch import Tensor
 from gamesim.charts import Chart, Curve, Panel
 from gamesim.experiments.over_seeds import band, mean_interval, slope
 from gamesim.randomness import Stream
-from gamesim.sequence.concepts import Concepts, Examples, even, excess_losses, pick
+from gamesim.sequence.concepts import Concepts, Examples, even, excess_losses
 from gamesim.sequence.decoder import Decoder
 from gamesim.sequence.training import Training, train
+from gamesim.simplex import drawn
 from gamesim.study import Claim, Scale, Study, at_least, at_most
 
 SOURCE = Concepts.random(8, 4, 4)
@@ -89,13 +90,13 @@ def exactly(effort: Effort) -> tuple[list[Claim], list[Curve], list[dict[str, ob
     """The bound on every path, its equality in expectation, and the rate."""
     bound = math.log(len(SOURCE.prior))
     shape = (effort.streams, effort.length)
-    concepts = pick(SOURCE.prior, Stream(0).uniform(shape[:1]))[:, None].expand(shape)
+    concepts = drawn(SOURCE.prior, Stream(0).uniform(shape[:1]))[:, None].expand(shape)
     own = SOURCE.draw(Stream(1), concepts)
     blind = Concepts(even(1), SOURCE.contexts, torch.full_like(SOURCE.laws[:1], 1 / SOURCE.laws.shape[-1]))
     streams = {
         "a concept": own,
         "answers at random": blind.draw(Stream(2), torch.zeros(shape, dtype=torch.long)),
-        "changing concepts": SOURCE.draw(Stream(3), pick(SOURCE.prior, Stream(4).uniform(shape))),
+        "changing concepts": SOURCE.draw(Stream(3), drawn(SOURCE.prior, Stream(4).uniform(shape))),
         "an adversary": adversary(Stream(5), *shape),
     }
     excess = {
@@ -139,7 +140,7 @@ def losses(examples: Examples) -> Tensor:
 
 def adversary(generator: Stream, streams: int, length: int) -> Examples:
     """The answer at which the average falls behind the likeliest concept most, at contexts that come by chance."""
-    contexts = pick(SOURCE.contexts, generator.uniform((streams, length)))
+    contexts = drawn(SOURCE.contexts, generator.uniform((streams, length)))
     seen = SOURCE.prior.log().expand(streams, -1)
     answers = list[Tensor]()
     for context in contexts.unbind(-1):
@@ -152,7 +153,7 @@ def adversary(generator: Stream, streams: int, length: int) -> Examples:
 
 
 def streams(generator: Stream, count: int, shown: int) -> Examples:
-    concepts = pick(SOURCE.prior, generator.uniform((count,)))
+    concepts = drawn(SOURCE.prior, generator.uniform((count,)))
     return SOURCE.draw(generator, concepts[:, None].expand(count, shown))
 
 

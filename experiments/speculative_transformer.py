@@ -36,10 +36,12 @@ from gamesim.experiments.over_seeds import band, mean_interval
 from gamesim.formats.acceptance import Acceptance
 from gamesim.loop import solve
 from gamesim.randomness import Stream
+from gamesim.sequence.arms import Arm, Live, recorded
 from gamesim.sequence.decoder import Decoder
-from gamesim.sequence.generation import law, pick
-from gamesim.sequence.speculative import Arm, Live, recorded, speculate
+from gamesim.sequence.generation import law
+from gamesim.sequence.speculative import speculate
 from gamesim.sequence.training import train
+from gamesim.simplex import drawn
 from gamesim.study import Claim, Scale, Study, at_least, at_most
 
 LETTERS, STATES, CONTEXT = 12, 5, 40
@@ -102,8 +104,8 @@ def written(count: int, length: int, generator: Stream, only: int | None = None)
     spoken = (u[-1] < 0.5).long() if only is None else torch.full((count,), only)
     text, state = [spoken], (u[-2] * STATES).long()
     for i in range(length - 1):
-        text.append(2 + pick(letters[spoken, state], u[2 * i]))
-        state = pick(moves[spoken, state], u[2 * i + 1])
+        text.append(2 + drawn(letters[spoken, state], u[2 * i]))
+        state = drawn(moves[spoken, state], u[2 * i + 1])
     return torch.stack(text, -1)
 
 

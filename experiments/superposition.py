@@ -24,10 +24,11 @@ from torch import Tensor
 from gamesim.charts import Chart, Curve, Panel
 from gamesim.experiments.over_seeds import mean_interval
 from gamesim.randomness import Stream
-from gamesim.sequence.concepts import Concepts, Examples, pick
+from gamesim.sequence.concepts import Concepts, Examples
 from gamesim.sequence.decoder import Decoder
 from gamesim.sequence.mixtures import proportions, shares
 from gamesim.sequence.training import Training, train
+from gamesim.simplex import drawn
 from gamesim.study import Claim, Scale, Study, at_least, at_most
 
 SOURCE = Concepts.lookups(4, 4, 4, noise=0.2)
@@ -154,11 +155,11 @@ class Superposition:
 def streams(way: str, generator: Stream, count: int) -> tuple[Examples, Tensor]:
     """Streams and the shares of their populations, [b, z]."""
     if way == "one task":
-        pi = torch.nn.functional.one_hot(pick(SOURCE.prior, generator.uniform((count,))), len(ALPHA)).double()
+        pi = torch.nn.functional.one_hot(drawn(SOURCE.prior, generator.uniform((count,))), len(ALPHA)).double()
     else:  # Dirichlet(1, ..., 1) by exponential numbers
         pi = -generator.uniform((count, len(ALPHA))).log()
         pi = pi / pi.sum(-1, keepdim=True)
-    return SOURCE.draw(generator, pick(pi[:, None], generator.uniform((count, EXAMPLES + 1)))), pi
+    return SOURCE.draw(generator, drawn(pi[:, None], generator.uniform((count, EXAMPLES + 1)))), pi
 
 
 def trained(way: str, effort: Effort, even: Prompt) -> tuple[Decoder, list[tuple[int, float]]]:

@@ -7,6 +7,8 @@ score always can. One kernel serves the whole entropic family (`mirror_step`):
 
 GMFG-PPO's actor is this step; policy mirror descent is it with eta / (1 - lam eta) in place of eta; lam = 0 gives
 online mirror descent; lam = 0, y = 0 and eta = 1/temperature gives a Boltzmann policy.
+
+At the end: a point of the simplex cut to its likeliest part (`nucleus`), and an outcome of it (`drawn`).
 """
 
 import torch
@@ -17,6 +19,8 @@ from gamesim.kernels import simplex as fused
 Number = float | Tensor
 """A hyper-parameter: one number, or a tensor that broadcasts against the policy (a batch of hyper-parameters)."""
 
+TIE = 1e-9
+"""Sums of probabilities that are nearer than this are alike."""
 FEW = 8  # actions: up to here elementwise chains beat torch's reductions along a short last dimension
 
 
@@ -163,3 +167,31 @@ def project(values: Tensor) -> Tensor:
     tau = (ordered.cumsum(-1) - 1) / place
     kept = (ordered > tau).sum(-1, keepdim=True).clamp(min=1)  # what is no number compares with nothing
     return (values - tau.gather(-1, kept - 1)).clamp(min=0)
+
+
+def nucleus(law: Tensor, top_p: Number) -> Tensor:
+    """The fewest likeliest outcomes of law[..., a] that have a probability of at least top_p together, and no others.
+
+    Of equals the first is kept, and the likeliest always. Holtzman et al., "The curious case of neural text
+    degeneration", ICLR 2020.
+
+    >>> nucleus(torch.tensor([0.2, 0.5, 0.3]), 0.7)
+    tensor([0.0000, 0.6250, 0.3750])
+    """
+    ranked, order = law.sort(dim=-1, descending=True, stable=True)
+    kept = ranked.cumsum(-1) - ranked < top_p - TIE
+    kept = kept | (torch.arange(law.shape[-1], device=law.device) == 0)
+    law = torch.zeros_like(law).scatter(-1, order, torch.where(kept, ranked, 0.0))
+    return law / law.sum(-1, keepdim=True)
+
+
+def drawn(law: Tensor, u: Tensor) -> Tensor:
+    """Whole numbers [...] of law[..., a], by its inverse distribution function at u[...] of (0, 1).
+
+    >>> drawn(torch.tensor([0.2, 0.0, 0.8, 0.0]), torch.tensor([0.1, 0.2, 1.0])).tolist()
+    [0, 2, 2]
+    """
+    below = law.cumsum(-1)
+    last = law.shape[-1] - 1 - (law > 0).flip(-1).to(torch.uint8).argmax(-1)  # sums that round below one
+    found: Tensor = (below <= u.unsqueeze(-1)).sum(-1)
+    return torch.minimum(found, last.expand(found.shape))

@@ -23,10 +23,11 @@ from gamesim.games.game import (
     require_policy,
     values_of,
 )
-from gamesim.games.latent import LatentWorld, drawn
+from gamesim.games.latent import LatentWorld
 from gamesim.games.worlds import SetWorld
 from gamesim.loop import solve
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 from gamesim.states import rebuilt, tensors
 
 
@@ -94,8 +95,7 @@ def _check_world(world: SetWorld) -> None:
 
 def _check_latent(world: LatentWorld) -> None:
     """A latent world: names tell things apart, laws are laws, filters stay posteriors, and experts lose nothing."""
-    if callable(getattr(world, "validate", None)):
-        world.validate()  # type: ignore[attr-defined]
+    world.validate()
     for field in ("latents", "tasks", "subgoals", "observations"):
         names = getattr(world, field)
         assert len(set(names)) == len(names) > 0, f"{field}: names must differ, since text knows nothing else"

@@ -18,9 +18,10 @@ from gamesim.networks.adam import Trained, descended
 from gamesim.networks.stateless import Stateless
 from gamesim.randomness import Stream
 from gamesim.sequence.decoder import Decoder, DecoderBlock
-from gamesim.sequence.generation import generate, law, pick
+from gamesim.sequence.generation import generate, law
 from gamesim.sequence.training import Training, cross_entropies, train
 from gamesim.sequence.weights import digest, load, save
+from gamesim.simplex import drawn
 
 SIZES = {"vocabulary": 7, "width": 16, "heads": 2, "blocks": 2, "context": 12}
 
@@ -239,9 +240,9 @@ def test_laws_of_tokens() -> None:
 def test_tokens_of_probability_0_are_never_drawn() -> None:
     one = torch.tensor([0.0, 0.1, 0.0, 0.2, 0.3, 0.0]).double() / 0.6
     u = torch.cat([torch.linspace(1e-9, 1 - 1e-9, 9999), torch.tensor([2**-53, 1 - 2**-53])]).double()
-    drawn = pick(one.expand(len(u), 6), u)
-    assert_close(torch.bincount(drawn, minlength=6) / len(u), one, atol=1e-3, rtol=0, check_dtype=False)
-    assert not {0, 2, 5} & set(drawn.tolist())
+    found = drawn(one.expand(len(u), 6), u)
+    assert_close(torch.bincount(found, minlength=6) / len(u), one, atol=1e-3, rtol=0, check_dtype=False)
+    assert not {0, 2, 5} & set(found.tolist())
 
 
 def test_generation_has_the_law_of_the_decoder() -> None:

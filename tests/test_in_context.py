@@ -12,15 +12,16 @@ from gamesim.errors import InvalidInput
 from gamesim.experiments import cot_error, icl_bma, superposition
 from gamesim.randomness import Stream
 from gamesim.sequence.chains import Chains, prompting_errors
-from gamesim.sequence.concepts import Concepts, Examples, even, excess_losses, pick
+from gamesim.sequence.concepts import Concepts, Examples, even, excess_losses
 from gamesim.sequence.mixtures import proportions, shares
+from gamesim.simplex import drawn
 
 SOURCE = Concepts.random(3, 2, 4, seed=1)
 
 
 def some(source: Concepts, streams: int, length: int, seed: int = 0) -> tuple[Tensor, Examples]:
     generator = Stream(seed)
-    concepts = pick(source.prior, generator.uniform((streams,)))[:, None].expand(streams, length)
+    concepts = drawn(source.prior, generator.uniform((streams,)))[:, None].expand(streams, length)
     return concepts, source.draw(generator, concepts)
 
 

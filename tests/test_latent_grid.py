@@ -70,6 +70,10 @@ class Tables(TabularWorld):
         return torch.full((self.task_count,), 1 / self.task_count, **self.like)
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(f"task {w}" for w in range(self.task_count))
+
+    @property
     def latents(self) -> tuple[str, ...]:
         return tuple(map(str, range(self.sizes[0])))
 
@@ -247,7 +251,7 @@ def test_learned_parts_change_beliefs_and_walks_but_not_how_losses_are_counted()
         (lambda: Grid(entrance=(1, 7)), "entrance: got"),
         (lambda: Grid(entrance=(1,)), "entrance: got"),
         (lambda: Grid(noise=1.5), "noise: got 1.5"),
-        (lambda: Grid(slip=torch.tensor([0.1, 0.2])), "slip: got 'a tensor'"),
+        (lambda: Grid(slip=torch.tensor([0.1, 0.2])), "slip: got tensor"),
         (lambda: Grid(reporter="blind"), "reporter: got 'blind'"),  # type: ignore[arg-type]
         (lambda: Grid(truth="box 25"), "truth: got 'box 25'"),
         (lambda: Trap(truth="shy"), "truth: got 'shy'"),

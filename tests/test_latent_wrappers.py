@@ -17,7 +17,8 @@ from gamesim.envs.latent.trap import Trap
 from gamesim.envs.sets.spread import Spread
 from gamesim.envs.wrappers.latent import Actors, Planning
 from gamesim.envs.wrappers.simulators import as_simulator
-from gamesim.envs.wrappers.text import Spoken, Talking, as_text, as_text_aec
+from gamesim.envs.wrappers.talking import Talking
+from gamesim.envs.wrappers.text import Spoken, as_text, as_text_aec
 from gamesim.envs.wrappers.walking import Walking
 from gamesim.errors import InvalidInput
 from gamesim.games import MatrixGame, StochasticGame

@@ -19,7 +19,7 @@ from gamesim.envs.latent.needle import Needle
 from gamesim.envs.latent.opponents import Opponents
 from gamesim.envs.latent.random_hierarchy import RandomHierarchy
 from gamesim.errors import Caution, InvalidInput
-from gamesim.games.latent import LatentWorld, drawn
+from gamesim.games.latent import LatentWorld
 from gamesim.planning import Bail, History, PosteriorSampling
 from gamesim.planning.language.answering import decoded
 from gamesim.planning.language.reading import read_back
@@ -28,6 +28,7 @@ from gamesim.planning.language.text import LABELS, prompt, system
 from gamesim.planning.planner import Planner
 from gamesim.planning.transformer import TransformerPlanner
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 WORLD = Needle(boxes=6, blur=0.6)
 

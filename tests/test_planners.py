@@ -23,6 +23,7 @@ from gamesim.planning import (
     PosteriorSampling,
     Tempered,
     Theory,
+    TransformerPlanner,
 )
 from gamesim.planning.wrappers import decoded
 from gamesim.randomness import Stream
@@ -81,7 +82,7 @@ def test_delusion_takes_own_words_for_an_experts(power: float) -> None:
     for task, first, subgoal, report in heard:
         right = world.meet(right, first)
         said = (world.experts(0, task, right) == subgoal[:, None]).all(-1)
-        log = log + power * torch.where(said, 0.0, math.log(1e-9))
+        log = log + power * torch.where(said, 0.0, torch.tensor(math.log(1e-9), dtype=torch.float64))
         right = world.update(0, right, subgoal, report)
     expected = torch.softmax(right.log + log, -1)
     torch.testing.assert_close(planner.belief(memory).posterior, expected, rtol=0, atol=1e-12)
@@ -164,8 +165,9 @@ def test_the_theorys_chance_warns_where_it_only_burns_episodes() -> None:
 def test_gates_follow_confidence() -> None:
     belief = Belief(torch.tensor([[0.9, 0.1], [0.99, 0.01]]).double().log())
     assert Gated(0.95).chance(0, Needle(boxes=2), belief).tolist() == [1, 0]
-    with pytest.raises(InvalidInput, match="needs no belief"):
-        Gated().chance(0, Needle(boxes=2), None)
+    with pytest.raises(InvalidInput, match="needs no belief"):  # and no model is trained before
+        BAIL(TransformerPlanner(), exploration=Gated())
+    assert BAIL(Tempered(temperature=0.5), exploration=Gated()).exploration == Gated()
 
 
 def test_histories_forget_the_oldest_episode() -> None:

@@ -16,9 +16,10 @@ from gamesim.errors import InvalidInput
 from gamesim.experiments import speculative_transformer
 from gamesim.formats.acceptance import read_acceptance
 from gamesim.randomness import Stream
+from gamesim.sequence.arms import Arm, Live, as_csv, recorded
 from gamesim.sequence.decoder import Decoder
 from gamesim.sequence.generation import generate, law
-from gamesim.sequence.speculative import Arm, Decoding, Live, as_csv, recorded, residual, speculate, verified
+from gamesim.sequence.speculative import Decoding, residual, speculate, verified
 
 LETTERS = 4
 

@@ -18,7 +18,9 @@ from gamesim.errors import InvalidInput
 from gamesim.experiments.bail_opponents import BailOpponents
 from gamesim.games import MatrixGame
 from gamesim.planning import MAP, Bail
-from gamesim.planning.tournament import Entrant, Learner, Machine, Planned, Standings, play, tournament, turned
+from gamesim.planning.learners import Learner
+from gamesim.planning.seats import Entrant, Machine, Planned, turned
+from gamesim.planning.tournament import Standings, play, tournament
 from gamesim.randomness import Stream
 
 DILEMMA = make("matrix/prisoners-dilemma")

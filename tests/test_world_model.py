@@ -8,6 +8,7 @@ from torch import Tensor
 
 import gamesim as gs
 from gamesim.algorithms.bail import BAIL
+from gamesim.envs.latent.grid import Grid
 from gamesim.envs.latent.lock import Lock
 from gamesim.envs.latent.many_actors import ManyActors
 from gamesim.envs.latent.needle import Needle
@@ -133,3 +134,12 @@ def test_the_study_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdicts["brute-force"] == verdicts["trap-linear"] == "holds"
     assert verdicts["needle-bound"] == verdicts["random-bound"] == "holds"
     assert {row["world"] for row in study.data} == set(bail_world_model.NAMES)
+
+
+def test_with_parts_that_were_learned_it_plans_by_those() -> None:
+    """Its filter is the learned one, so its tree must be, too."""
+    world = Grid(size=3, walks=2, reporter="learned", pairs=20)
+    assert world.imagined is not None
+    tree, learned, true = Tree.of(world), Tree.of(world.imagined), Tree.of(Grid(size=3, walks=2))
+    assert all(torch.equal(x, y) for x, y in zip(tree.pays, learned.pays, strict=True))
+    assert not all(x.shape == y.shape and torch.allclose(x, y) for x, y in zip(tree.pays, true.pays, strict=True))

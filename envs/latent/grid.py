@@ -29,9 +29,9 @@ from gamesim.envs.latent.grid_actor import DISCOUNT, MOVES, exact_actor, grid_ke
 from gamesim.envs.latent.imagined import Imagined
 from gamesim.errors import refuse
 from gamesim.games.hierarchy import Hierarchy
-from gamesim.games.latent import Belief, Truth
+from gamesim.games.latent import Belief, Chance, Truth
 from gamesim.games.latent_tables import TabularWorld
-from gamesim.parameters import Bounds, Count, Natural, Probability, check
+from gamesim.parameters import Bounds, Count, Natural, check
 from gamesim.planning.actor import experienced, learned_actor
 from gamesim.planning.reporter import distance, learned_reporter
 
@@ -48,13 +48,13 @@ class Grid(TabularWorld):
 
     size: Size = 7
     """Rows and columns: 4 (size - 1) boxes."""
-    slip: Probability = 0.1
+    slip: Chance = 0.1
     """How often a move is one at random."""
     steps: Steps = 8
     """Moves of the Actor for a subgoal, H_a."""
     walks: Few = 2
     """H, subgoals of an episode."""
-    noise: Probability = 0.05
+    noise: Chance = 0.05
     """How often the Reporter reads a number as one at random."""
     entrance: tuple[Natural, ...] | None = None
     """Row and column where episodes begin, from 0; none: row 1, in the middle."""
@@ -77,9 +77,6 @@ class Grid(TabularWorld):
             raise refuse("size", self.size, "an odd number: the sign stands in the centre")
         if self.entrance is not None and (len(self.entrance) != 2 or max(self.entrance) >= self.size):
             raise refuse("entrance", list(self.entrance), f"a row and a column, 0 to {self.size - 1}")
-        for name in ("slip", "noise"):
-            if isinstance(getattr(self, name), Tensor):
-                raise refuse(name, "a tensor", "a number: runs of a batch share their world")
         self.truth_law  # noqa: B018  refuses a latent that is not there
 
     @property

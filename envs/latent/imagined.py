@@ -41,6 +41,10 @@ class Imagined(TabularWorld):
         return self.of.latents
 
     @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.of.tasks
+
+    @property
     def subgoals(self) -> tuple[str, ...]:
         return self.of.subgoals
 

@@ -122,3 +122,6 @@ class Lock(TabularWorld):
     @cached_property
     def reward(self) -> Tensor:
         return torch.nn.functional.one_hot(torch.tensor([self.dials + 1]), self.dials + 2).to(**self.like)
+
+    def distinguishability(self) -> float:
+        return float(2 / self.positions**self.dials)

@@ -164,4 +164,4 @@ class ManyActors(LatentWorld):
 
     def distinguishability(self) -> float:
         a, b = 1 - self.blur + self.blur / self.boxes, self.blur / self.boxes
-        return 1 - (2 * math.sqrt(a * b) + (self.boxes - 2) * b)
+        return (math.sqrt(a) - math.sqrt(b)) ** 2

@@ -5,7 +5,7 @@
 
 The expert of z opens box z. An episode is one decision. Of reading the sign, with b = delta / n, a = 1 - delta + b,
 
-    eta = 1 - [ 2 sqrt(a b) + (n - 2) b ]
+    eta = 1 - [ 2 sqrt(a b) + (n - 2) b ] = (sqrt a - sqrt b)^2
 
 Who follows the Bayes mixture of experts opens boxes one after the other: with n = T the regret is at least
 0.5 T (1 - 1/T)^T for p = 0.5, linear, whereas an exploring planner that reads the sign has one of order sqrt(T log T).
@@ -142,4 +142,4 @@ class Needle(LatentWorld):
 
     def distinguishability(self) -> float:
         a, b = 1 - self.blur + self.blur / self.boxes, self.blur / self.boxes
-        return 1 - (2 * math.sqrt(a * b) + (self.boxes - 2) * b)
+        return (math.sqrt(a) - math.sqrt(b)) ** 2

@@ -17,6 +17,7 @@ The types are of Axelrod, "The evolution of cooperation", 1984, and Nowak and Si
 world is of He et al., ICML 2024, arXiv 2405.19883.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, final
@@ -28,9 +29,10 @@ from gamesim import catalog
 from gamesim.envs.latent.automata import Automaton, automaton, usual
 from gamesim.errors import refuse
 from gamesim.games import DenseGame, NormalFormGame, tabulate
-from gamesim.games.latent import Belief, Truth, drawn
-from gamesim.games.latent_tables import TabularWorld
-from gamesim.parameters import Bounds, Probability, build, check
+from gamesim.games.latent import Belief, Chance, Truth
+from gamesim.games.latent_tables import ROUNDING, TabularWorld
+from gamesim.parameters import Bounds, build, check
+from gamesim.simplex import drawn
 
 Rounds = Annotated[int, Bounds("a whole number from 1 to 10,000", 1, 10_000)]
 USUAL_CHANCES = (0.1, 0.15, 0.3, 0.3, 0.1, 0.05)
@@ -50,19 +52,17 @@ class Opponents(TabularWorld):
     """An id of `gamesim list games`, a file, or a two-player normal-form game itself; the planner sits first."""
     types: tuple[str | Automaton, ...] | None = None
     """Names such as ALLC, TFT, always rock, uniform, mirror, best-reply, or automata; none: the usual ones."""
-    chances: tuple[Probability, ...] | None = None
+    chances: tuple[Chance, ...] | None = None
     """P_Z, a number for each type; none: .1 .15 .3 .3 .1 .05 of the usual six, else all alike."""
     rounds: Rounds = 10
     """H: rounds of a match."""
-    tremble: Probability = 0.02
+    tremble: Chance = 0.02
     """How often the opponent's hand slips to another action than it meant."""
     truth: Truth = "prior"
     """Whom runs meet, by name or number; prior: each run draws its own."""
 
     def __post_init__(self) -> None:
         check(self)
-        if isinstance(self.tremble, Tensor):
-            raise refuse("tremble", "a tensor", "a number: runs of a batch share their world")
         chances = self._chances
         if len(chances) != len(self.machines):
             raise refuse("chances", list(chances), f"{len(self.machines)} numbers, one for each type")
@@ -85,6 +85,12 @@ class Opponents(TabularWorld):
             batch = f", a batch {list(found.batch)}" if found.batch else ""
             raise refuse("game", f"{len(found.action_counts)} players{batch}", "one game of two players")
         dense: DenseGame = found if isinstance(found, DenseGame) else tabulate(found)
+        for actions in dense.actions:
+            if len(set(actions)) < len(actions):
+                raise refuse("game", f"actions {list(actions)}", "names that differ: reports are of actions by name")
+        low, high = float(dense.payoffs[0].min()), float(dense.payoffs[0].max())
+        if not math.isfinite(high - low):
+            raise refuse("game", f"payoffs from {low:g} to {high:g}", "payoffs that can be brought to [0, 1]")
         return dense
 
     @cached_property
@@ -344,4 +350,5 @@ class Opponents(TabularWorld):
             same = found
         apart = 1 - same[:, 0, :, 0]
         apart.fill_diagonal_(torch.inf)
-        return float(apart.min())
+        least = float(apart.min())
+        return least if least > ROUNDING else 0.0

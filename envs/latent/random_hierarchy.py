@@ -18,11 +18,12 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.games.latent import Truth
 from gamesim.games.latent_tables import TabularWorld
-from gamesim.parameters import Bounds, Natural, Positive, check
+from gamesim.parameters import Bounds, Natural, check
 from gamesim.randomness import Stream
 
 Few = Annotated[int, Bounds("a whole number from 1 to 64", 1, 64)]
 Several = Annotated[int, Bounds("a whole number from 2 to 64", 2, 64)]
+Weight = Annotated[float, Bounds("a number above 0", 0, low_open=True)]
 
 
 @final
@@ -42,7 +43,7 @@ class RandomHierarchy(TabularWorld):
     """Tasks, each as likely, with rewards of its own."""
     redrawn: Natural = 2
     """Pairs of report and subgoal at which a latent differs from what all share."""
-    concentration: Positive = 1.0
+    concentration: Weight = 1.0
     """Weights of the Dirichlet law of rows; small ones make worlds that are nearly deterministic."""
     instance: Natural = 0
     """Which of all such worlds: the seed of its tables."""
@@ -54,8 +55,6 @@ class RandomHierarchy(TabularWorld):
         pairs = self.report_count * self.subgoal_count
         if self.redrawn > pairs:
             raise refuse("redrawn", self.redrawn, f"at most {pairs} pairs of report and subgoal")
-        if isinstance(self.concentration, Tensor):
-            raise refuse("concentration", "a tensor", "a number: runs of a batch share their world")
         self.truth_law  # noqa: B018  refuses a latent that is not there
 
     @property
@@ -104,8 +103,8 @@ class RandomHierarchy(TabularWorld):
     def _drawn(self) -> tuple[Tensor, Tensor]:
         luck = Stream(self.instance)
         s, g, z = self.report_count, self.subgoal_count, self.latent_count
-        base = dirichlet(float(self.concentration), (s * g, s), luck)
-        fresh = dirichlet(float(self.concentration), (z, self.redrawn, s), luck) if self.redrawn else None
+        base = dirichlet(self.concentration, (s * g, s), luck)
+        fresh = dirichlet(self.concentration, (z, self.redrawn, s), luck) if self.redrawn else None
         places = luck.uniform((z, s * g)).argsort(-1)[:, : self.redrawn]  # without repetition
         table = base.expand(z, s * g, s).clone()
         if fresh is not None:

@@ -19,10 +19,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from gamesim.errors import refuse
-from gamesim.games.latent import Truth
+from gamesim.games.latent import Chance, Truth
 from gamesim.games.latent_tables import TabularWorld
-from gamesim.parameters import Probability, check
+from gamesim.parameters import check
 
 
 @final
@@ -30,22 +29,19 @@ from gamesim.parameters import Probability, check
 class Trap(TabularWorld):
     """Two arms, two worlds; an episode is one decision."""
 
-    bold_prior: Probability = 0.3
+    bold_prior: Chance = 0.3
     """What the prior gives the bold world."""
-    safe: Probability = 0.6
+    safe: Chance = 0.6
     """Chance that the safe arm pays."""
-    bold: Probability = 0.9
+    bold: Chance = 0.9
     """Chance that the risky arm pays in the bold world."""
-    timid: Probability = 0.2
+    timid: Chance = 0.2
     """Chance that the risky arm pays in the timid world."""
     truth: Truth = "prior"
     """timid, bold, or prior: each run draws its own."""
 
     def __post_init__(self) -> None:
         check(self)
-        for name in ("bold_prior", "safe", "bold", "timid"):
-            if isinstance(getattr(self, name), Tensor):
-                raise refuse(name, "a tensor", "a number: runs of a batch share their world")
         self.truth_law  # noqa: B018  refuses a latent that is not there
 
     @property

@@ -26,7 +26,8 @@ from gamesim.envs.wrappers.outward import as_aec, as_gymnasium, as_pettingzoo
 from gamesim.envs.wrappers.played_out import tabulate_environment
 from gamesim.envs.wrappers.rounds import Rounds
 from gamesim.envs.wrappers.simulators import GymnasiumSimulator, PettingZooSimulator, as_simulator
-from gamesim.envs.wrappers.text import Spoken, Talking, as_text, as_text_aec
+from gamesim.envs.wrappers.talking import Talking
+from gamesim.envs.wrappers.text import Spoken, as_text, as_text_aec
 from gamesim.envs.wrappers.walking import Walking
 from gamesim.envs.wrappers.walks import States
 

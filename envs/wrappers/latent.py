@@ -16,9 +16,10 @@ from pettingzoo import ParallelEnv  # type: ignore[import-untyped]
 
 from gamesim.envs.wrappers.walks import chosen_by
 from gamesim.errors import refuse
-from gamesim.games.latent import Belief, LatentWorld, drawn
+from gamesim.games.latent import Belief, LatentWorld
 from gamesim.parameters import Count, convert
 from gamesim.planning.history import History
+from gamesim.simplex import drawn
 
 
 class Run:

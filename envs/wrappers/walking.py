@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.hierarchy import Hierarchy
-from gamesim.games.latent import drawn
+from gamesim.simplex import drawn
 
 
 class Walking(gymnasium.Env[Any, Any]):

@@ -117,7 +117,8 @@ def _entrant(text: str, game: Any, types: Sequence[str], match: int, tremble: fl
     from gamesim.envs.latent.opponents import Opponents
     from gamesim.parameters import convert
     from gamesim.planning import Planner
-    from gamesim.planning.tournament import Learner, Machine, Planned
+    from gamesim.planning.learners import Learner
+    from gamesim.planning.seats import Machine, Planned
 
     text = " ".join(text.split())
     name = text.partition("(")[0].strip()

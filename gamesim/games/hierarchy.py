@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.game import require_rows
-from gamesim.games.latent import drawn
 from gamesim.parameters import Count, convert
+from gamesim.simplex import drawn
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

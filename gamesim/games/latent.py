@@ -29,10 +29,11 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gamesim.errors import refuse, unknown
-from gamesim.games.game import Policy
-from gamesim.parameters import Bounds
+from gamesim.errors import LISTED, refuse, unknown
+from gamesim.games.game import Policy, require_rows
+from gamesim.parameters import Bounds, convert
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn as drawn
 
 Chance = Annotated[float, Bounds("a probability, between 0 and 1", 0, 1)]
 Truth = int | str
@@ -200,13 +201,25 @@ class LatentWorld(ABC):
         count = len(self.prior)
         if isinstance(truth, str) and truth in self.latents:
             return self.latents.index(truth)
+        wanted = f"prior, the name of a latent, or its number, 0 to {count - 1}"
         try:
-            number = int(truth)
+            number = int(truth) if isinstance(truth, str) else convert(truth, int, "truth")
         except ValueError:
-            raise unknown("truth", str(truth), ("prior", *self.latents[:count])) from None
+            if not isinstance(truth, str) or count > LISTED:
+                raise refuse("truth", truth, f"{wanted}; a name is {self.latents[0]}") from None
+            raise unknown("truth", truth, ("prior", *self.latents)) from None
         if not 0 <= number < count:
-            raise refuse("truth", truth, f"prior, the name of a latent, or its number, 0 to {count - 1}")
+            raise refuse("truth", truth, wanted)
         return number
+
+    def validate(self) -> None:
+        """Refuse what is no world before anything is played in it."""
+        for name, count in (("horizon", self.horizon), ("actors", self.actors)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise refuse(name, count, "a whole number of at least 1")
+        for name, law in (("prior", self.prior), ("task_law", self.task_law)):
+            require_law(law, name, 1)
+        self.truth_law  # noqa: B018  refuses a latent that is not there
 
     def cautions(self) -> list[str]:
         """What no theorem covers."""
@@ -231,19 +244,24 @@ class LatentWorld(ABC):
         return {"return_expected": (policy[0] * self.value).sum(-1)}
 
 
+def require_law(law: object, name: str, dim: int) -> None:
+    """Refuse what is no tensor of so many dimensions whose rows are probabilities that sum to one."""
+    if not isinstance(law, Tensor):
+        raise refuse(name, type(law).__name__, "a tensor")
+    if law.dim() != dim or not law.numel():
+        raise refuse(name, f"shape {list(law.shape)}", f"{dim} dimension{'s' if dim > 1 else ''}, none of them empty")
+    require_rows(law, name)
+
+
+def aggregated(experts: Tensor, weights: Tensor, subgoals: int) -> Tensor:
+    """sum_z w_z 1{g = g_z}: the law [..., k, g] of who follows expert z with probability w_z, of what experts say,
+    whole numbers [..., z, k], and weights[..., z]."""
+    chosen = experts.movedim(-1, -2)  # [..., k, z]
+    law = weights.new_zeros(*chosen.shape[:-1], subgoals)
+    return law.scatter_add(-1, chosen, weights.unsqueeze(-2).expand(chosen.shape))
+
+
 def shared(generator: Stream, front: tuple[int, ...], count: int) -> Tensor:
     """Uniform numbers [..., count], the same for all hyper-parameters of a batch, other ones for each seed."""
     seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
     return generator.quick((*seeds, *[1] * (len(front) - len(seeds)), count))
-
-
-def drawn(law: Tensor, u: Tensor) -> Tensor:
-    """Whole numbers [...] by law[..., a], of uniform numbers u[...] (inverse distribution function).
-
-    >>> drawn(torch.tensor([0.2, 0.0, 0.8]), torch.tensor([0.1, 0.2, 0.9])).tolist()
-    [0, 2, 2]
-    """
-    below = law.cumsum(-1)
-    last = law.shape[-1] - 1 - (law > 0).flip(-1).to(torch.uint8).argmax(-1)  # sums that round below one
-    found: Tensor = (below <= u.unsqueeze(-1)).sum(-1)
-    return torch.minimum(found, last.expand(found.shape))

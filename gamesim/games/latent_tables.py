@@ -8,52 +8,31 @@ Each latent keeps its own filter b_z(s) = P_z(s_h | heard in the episode),
     b_z'(t) ~ gamma(o | t) sum_s b_z(s) P_z(t | s, g),    and the sum of this over t is the likelihood of the report.
 
 Where a report and what went before tell each latent the state (`revealed`), b_z is a single state, and the expert of z
-solves a Markov decision process on states; else one on the beliefs that can be reached, which are listed. With
-l(m, g, o) the likelihood of a report at a state or belief m, and m' what it leads to,
+solves a Markov decision process on states; else one on the beliefs that can be reached, which are listed
+(gamesim.games.latent_nodes). With l(m, g, o) the likelihood of a report at a state or belief m, and m' what it leads
+to,
 
     Q_h(m, g) = sum_o l(m, g, o) [ r_h(o, omega) + max_g' Q_{h+1}(m', g') ]
 """
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.game import require_rows
-from gamesim.games.latent import Belief, LatentWorld, drawn
+from gamesim.games.latent import Belief, LatentWorld, require_law
+from gamesim.games.latent_nodes import Listed, Nodes, list_beliefs, normalised, stacked
+from gamesim.simplex import drawn
 
-BELIEFS = 100_000
-"""Beliefs of a latent that are listed at most, over all decisions of an episode."""
+ROUNDING = 1e-12
+"""A squared Hellinger distance of no more than that is one of 0."""
+PAIRS = 3_000_000_000
+"""Numbers that are looked at to compare all latents, at most."""
 HISTORIES = 3_000_000
 """Numbers in a list of everything that may be heard in an episode, at most."""
-TIE = 1e-9
-"""Values that differ by less are the same."""
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """What an expert may know at a decision h, for every latent: states, or beliefs; padded to the most of a latent."""
-
-    values: Tensor
-    """Q*_h[z, w, m, g]."""
-    after: Tensor | None
-    """Where a subgoal and a report lead to, [z, m, g, o]; None at the last decision."""
-
-    @cached_property
-    def best(self) -> Tensor:
-        """The expert's subgoal, the first of ties, [z, w, m]."""
-        return (self.values >= self.values.amax(-1, keepdim=True) - TIE).to(torch.uint8).argmax(-1)
-
-    @cached_property
-    def gaps(self) -> Tensor:
-        """V* - Q*, [z, w, m, g]; ties are none."""
-        gaps = self.values.amax(-1, keepdim=True) - self.values
-        return torch.where(gaps <= TIE, 0.0, gaps)
 
 
 class TabularWorld(LatentWorld):
@@ -81,25 +60,47 @@ class TabularWorld(LatentWorld):
 
     def validate(self) -> None:
         """Refuse tables that do not fit together, naming the first bad place."""
+        super().validate()
+        if self.actors != 1:
+            raise refuse("actors", self.actors, "1: worlds of tables have one actor")
+        require_law(self.transition, "transition", 4)
         z, s, g, _ = self.transition.shape
-        o, w = len(self.observations), len(self.task_law)
-        rewarded = (w, self.horizon, o) if self.reward.dim() == 3 else (w, o)
+        o, w, dtype = len(self.observations), len(self.task_law), self.like["dtype"]
         for name, x, shape in (
             ("transition", self.transition, (z, s, g, s)),
             ("emission", self.emission, (z, s, o)),
             ("initial", self.initial, (z, s)),
             ("prior", self.prior, (z,)),
         ):
-            if tuple(x.shape) != shape:
+            if isinstance(x, Tensor) and tuple(x.shape) != shape:
                 raise refuse(name, f"shape {list(x.shape)}", f"{list(shape)}")
-            require_rows(x, name)
+            require_law(x, name, len(shape))
+            if x.dtype != dtype:
+                raise refuse(name, f"dtype {x.dtype}", f"{dtype}, as all tables of a world")
+        if not isinstance(self.reward, Tensor):
+            raise refuse("reward", type(self.reward).__name__, "a tensor")
+        rewarded = (w, self.horizon, o) if self.reward.dim() == 3 else (w, o)
         if tuple(self.reward.shape) != rewarded:
             raise refuse("reward", f"shape {list(self.reward.shape)}", f"{list(rewarded)}, a number for each report")
         if not bool(((self.reward >= 0) & (self.reward <= 1)).all()):
             raise refuse("reward", f"{float(self.reward.min()):.4g} to {float(self.reward.max()):.4g}", "0 to 1")
-        for name, names, count in (("latents", self.latents, z), ("subgoals", self.subgoals, g)):
+        for name, names, count in (
+            ("latents", self.latents, z),
+            ("subgoals", self.subgoals, g),
+            ("observations", self.observations, o),
+            ("tasks", self.tasks, w),
+        ):
+            if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
+                raise refuse(name, names, "a tuple of texts")
             if len(names) != count or len(set(names)) != count:
                 raise refuse(name, f"{len(names)} names, {len(set(names))} different", f"{count} different ones")
+        reports = torch.arange(o)
+        for h in range(self.horizon):
+            law = self.explore(h, reports)
+            if not isinstance(law, Tensor) or law.shape[-2:] != (1, g) or law.shape[:-2] not in ((), (o,)):
+                shown = f"shape {list(law.shape)}" if isinstance(law, Tensor) else type(law).__name__
+                raise refuse(f"explore({h}, reports)", shown, f"[1, {g}], or [{o}, 1, {g}]")
+            require_law(law, f"explore({h}, reports)", law.dim())
 
     # --- nature -------------------------------------------------------------------------------------------------------
 
@@ -162,7 +163,7 @@ class TabularWorld(LatentWorld):
             return belief.weighed(likelihood, (self._begins.T[observation],))
         joint = self.initial * self.emission.permute(2, 0, 1)[observation]
         node = self._listed.roots.T[observation]
-        return belief.weighed(joint.sum(-1).log(), (node, _normalised(joint, self.initial)))
+        return belief.weighed(joint.sum(-1).log(), (node, normalised(joint, self.initial)))
 
     def update(self, h: int, belief: Belief, subgoal: Tensor, observation: Tensor) -> Belief:
         g, o = subgoal[..., 0], observation
@@ -175,7 +176,7 @@ class TabularWorld(LatentWorld):
         joint = moved * self._by_report[o]
         after = self._listed.nodes[h].after
         node = node if after is None else after[z, node, g.unsqueeze(-1), o.unsqueeze(-1)]
-        return belief.weighed(joint.sum(-1).log(), (node, _normalised(joint, moved)))
+        return belief.weighed(joint.sum(-1).log(), (node, normalised(joint, moved)))
 
     @cached_property
     def _log_likelihood(self) -> Tensor:
@@ -194,7 +195,7 @@ class TabularWorld(LatentWorld):
     # --- experts ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def nodes(self) -> "tuple[Nodes, ...]":
+    def nodes(self) -> tuple[Nodes, ...]:
         """What experts may know at each decision, and what it is worth."""
         return self._of_states() if self.revealed else self._listed.nodes
 
@@ -211,19 +212,11 @@ class TabularWorld(LatentWorld):
         return tuple(reversed(found))
 
     @cached_property
-    def _listed(self) -> "Listed":
-        parts = [
+    def _listed(self) -> Listed:
+        return stacked(
             list_beliefs(self.transition[z], self.emission[z], self.initial[z], self._rewards)
             for z in range(len(self.prior))
-        ]
-        nodes = list[Nodes]()
-        for layer in zip(*(part.nodes for part in parts), strict=True):
-            most = max(node.values.shape[-2] for node in layer)
-            values = torch.stack([_padded(node.values, -2, most) for node in layer])
-            afters = [node.after for node in layer]
-            after = None if afters[0] is None else torch.stack([_padded(x, 0, most) for x in afters if x is not None])
-            nodes.append(Nodes(values, after))
-        return Listed(torch.stack([part.roots for part in parts]), tuple(nodes))
+        )
 
     def experts(self, h: int, task: Tensor, belief: Belief) -> Tensor:
         z = torch.arange(len(self.prior))
@@ -256,14 +249,20 @@ class TabularWorld(LatentWorld):
         affinity = self._affinity_of_states() if self.revealed else self._affinity_of_histories()
         apart = 1 - affinity
         apart.fill_diagonal_(math.inf)
-        return max(0.0, float(apart.min()))
+        least = float(apart.min())
+        return least if least > ROUNDING else 0.0
 
     def _affinity_of_states(self) -> Tensor:
         """sum sqrt(P_z P_z') over what may be heard in an episode, [z, z'], by recursion on pairs of states.
 
         v_h(s, s', o) = sum_g pi_exp(g | o) sum_o' sqrt(l_z(s, g, o') l_z'(s', g, o')) v_{h+1}(.) at where o' leads to.
         """
-        root, leads, count = self._likelihood.sqrt(), self._leads, len(self.prior)
+        count, s, g, _ = self.transition.shape
+        at_once = count * s * s * g * len(self.observations)
+        if max(at_once * count * self.horizon, at_once * 30) > PAIRS:
+            shown = f"{count} latents, {at_once:,} numbers to compare one of them with all"
+            raise refuse("world", shown, "less, for its eta: fewer latents, states or reports, or a shorter horizon")
+        root, leads = self._likelihood.sqrt(), self._leads
         rows = list[Tensor]()
         for z in range(count):  # a latent against all at once, so that tables stay small
             v = torch.ones(count, *[self.transition.shape[1]] * 2, len(self.observations), **self.like)
@@ -299,68 +298,3 @@ class TabularWorld(LatentWorld):
             law, chance, last = law[alive], chance[alive], last[alive]
         root = law.sum(-1).sqrt()
         return torch.einsum("m,mz,my->zy", chance, root, root)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """Beliefs that can be reached: where first reports lead, [o] or [z, o], and the decisions."""
-
-    roots: Tensor
-    nodes: tuple[Nodes, ...]
-
-
-def list_beliefs(transition: Tensor, emission: Tensor, initial: Tensor, reward: Tensor) -> Listed:
-    """The beliefs of one latent: transition[s, g, t], emission[s, o], initial[s], reward[w, h, o]."""
-    horizon = reward.shape[1]
-    layer, roots = _different((initial * emission.T), initial)
-    layers, afters, likelihoods = [layer], list[Tensor](), list[Tensor]()
-    total = len(layer)
-    for _ in range(horizon - 1):
-        moved = torch.einsum("ms,sgt->mgt", layer, transition)
-        joint = moved[:, :, None, :] * emission.T
-        layer, after = _different(joint, initial)
-        total += len(layer)
-        if total > BELIEFS:
-            wanted = f"at most {BELIEFS:,} that can be reached: fewer reports, or a shorter horizon"
-            raise refuse("world", f"more than {total:,} beliefs of an expert", wanted)
-        layers.append(layer)
-        afters.append(after)
-        likelihoods.append(joint.sum(-1))
-    values: Any = None
-    nodes = list[Nodes]()
-    paid = torch.einsum("sgt,to,who->whsg", transition, emission, reward)
-    for h in reversed(range(horizon)):
-        q = torch.einsum("ms,wsg->wmg", layers[h], paid[:, h])
-        if values is not None:
-            q = q + (likelihoods[h] * values[:, afters[h]]).sum(-1)
-        nodes.append(Nodes(q, afters[h] if h < horizon - 1 else None))
-        values = q.amax(-1)
-    return Listed(roots, tuple(reversed(nodes)))
-
-
-def _different(joint: Tensor, otherwise: Tensor) -> tuple[Tensor, Tensor]:
-    """The different beliefs [m, s] among unnormalised joint[..., s], and the number of each, [...]."""
-    rows = _normalised(joint, otherwise).flatten(0, -2)
-    impossible = joint.sum(-1).flatten() <= 0
-    _, number = torch.unique((rows * 1e10).round(), dim=0, return_inverse=True)
-    number[impossible] = number[~impossible][0] if bool((~impossible).any()) else 0
-    kept, number = torch.unique(number, return_inverse=True)
-    first = torch.full((len(kept),), len(number)).scatter_reduce(0, number, torch.arange(len(number)), "amin")
-    return rows[first], number.reshape(joint.shape[:-1])
-
-
-def _normalised(joint: Tensor, otherwise: Tensor) -> Tensor:
-    """joint[..., s] with rows that sum to one; where nothing is left, what else there is."""
-    total = joint.sum(-1, keepdim=True)
-    found = joint / total
-    return torch.where(total > 0, found, otherwise / otherwise.sum(-1, keepdim=True))
-
-
-def _padded(x: Tensor, dim: int, most: int) -> Tensor:
-    """With zeros up to so many along a dimension."""
-    short = most - x.shape[dim]
-    if not short:
-        return x
-    shape = list(x.shape)
-    shape[dim] = short
-    return torch.cat([x, x.new_zeros(shape)], dim)

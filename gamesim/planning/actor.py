@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.latent import drawn
 from gamesim.parameters import Count, convert
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 
 @dataclass(frozen=True)

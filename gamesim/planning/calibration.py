@@ -21,10 +21,11 @@ from torch import Tensor
 
 from gamesim import simplex
 from gamesim.errors import refuse
-from gamesim.games.latent import LatentWorld, drawn, shared
+from gamesim.games.latent import LatentWorld, shared
 from gamesim.planning.exploration import Exploration, NoExploration
 from gamesim.planning.planner import Planner, mixture
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,9 @@ def calibrate(
     for name, value in (("episodes", episodes), ("runs", runs)):
         if value < 1:
             raise refuse(name, value, "a whole number of at least 1")
-    planner.require(world)
     explore, stream, front = exploration or NoExploration(), Stream([seed + i for i in range(runs)]), (runs,)
+    explore.require(planner)
+    planner.require(world)
     memory, belief = planner.begin(world, front), world.believe(front)
     latent = drawn(world.truth_law, shared(stream, front, 1)[..., 0])
     laws, exact = list[Tensor](), list[Tensor]()

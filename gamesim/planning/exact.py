@@ -17,11 +17,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from gamesim.games.latent import Belief, LatentWorld, drawn, shared
+from gamesim.games.latent import Belief, LatentWorld, shared
 from gamesim.parameters import Count, NonNegative, check
-from gamesim.planning.planner import Planner, mixture, one_hot
+from gamesim.planning.planner import Planner, mixture
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 SLIP, TIE = 1e-9, 1e-9
 """The chance of an expert's slip, for who takes its own words for an expert's; logarithms that are alike."""
@@ -89,7 +91,8 @@ class _Posterior(Planner):
         belief = self._current(memory) if memory.episodes else memory.belief
         if self.deluded:
             said = (world.experts(h, memory.task, belief) == subgoal.unsqueeze(-2)).all(-1)
-            belief = belief.weighed(self.delusion * torch.where(said, 0.0, math.log(SLIP)), belief.inside)
+            slip = torch.where(said, 0.0, belief.log.new_tensor(math.log(SLIP)))
+            belief = belief.weighed(self.delusion * slip, belief.inside)
         belief = world.update(h, belief, subgoal, observation)
         return self._recalled(world, memory, belief) if memory.episodes else replace(memory, belief=belief)
 
@@ -146,4 +149,4 @@ def followed(world: LatentWorld, h: int, task: Tensor, belief: Belief, latent: T
     """What the expert of one latent [...] says, as a law [..., k, g]."""
     experts = world.experts(h, task, belief)
     place = latent[..., None, None].expand(*experts.shape[:-2], 1, experts.shape[-1])
-    return one_hot(experts.gather(-2, place)[..., 0, :], len(world.subgoals), belief.log)
+    return one_hot(experts.gather(-2, place)[..., 0, :], len(world.subgoals)).to(belief.log)

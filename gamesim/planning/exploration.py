@@ -24,6 +24,7 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.games.latent import Belief, LatentWorld
 from gamesim.parameters import Count, Probability, check, convert, kind_of, spelled
+from gamesim.planning.planner import Planner
 
 
 class Exploration(ABC):
@@ -44,6 +45,9 @@ class Exploration(ABC):
     @abstractmethod
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
         """Of episode t = 0, 1, ...: a number or [...]; `belief` is what the planner holds, where it does."""
+
+    def require(self, planner: Planner) -> None:  # noqa: B027  most take any
+        """Refuse a planner that does not say what this needs to know, before any work."""
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return []
@@ -98,8 +102,7 @@ class Theory(Exploration):
         check(self)
 
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
-        eps = theory_epsilon(world, self.episodes)
-        return min(eps, self.cap) if isinstance(self.cap, float) else _of_runs(self.cap.clamp(max=eps))
+        return _capped(theory_epsilon(world, self.episodes), self.cap)
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return _no_bound(world) or _burns(world, self.episodes, self.cap)
@@ -121,8 +124,7 @@ class Anytime(Exploration):
         check(self)
 
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
-        eps = theory_epsilon(world, max(t, 1), t + 1)
-        return min(eps, self.cap) if isinstance(self.cap, float) else _of_runs(self.cap.clamp(max=eps))
+        return _capped(theory_epsilon(world, max(t, 1), t + 1), self.cap)
 
     def cautions(self, world: LatentWorld) -> list[str]:
         return _no_bound(world)
@@ -138,9 +140,12 @@ class Gated(Exploration):
     def __post_init__(self) -> None:
         check(self)
 
+    def require(self, planner: Planner) -> None:
+        if not planner.believes:
+            raise refuse("exploration", str(self), f"one that needs no belief: the planner {planner} holds none")
+
     def chance(self, t: int, world: LatentWorld, belief: Belief | None) -> float | Tensor:
-        if belief is None:
-            raise refuse("exploration", str(self), "one that needs no belief: this planner holds none")
+        assert belief is not None
         return (belief.posterior.amax(-1, keepdim=True) < self.confidence).to(belief.log.dtype)[..., 0]
 
     def cautions(self, world: LatentWorld) -> list[str]:
@@ -150,6 +155,10 @@ class Gated(Exploration):
 def _of_runs(number: float | Tensor) -> float | Tensor:
     """A parameter as a number for each run, [...]: of a batch, [*b, 1]."""
     return number if isinstance(number, float) or not number.dim() else number[..., 0]
+
+
+def _capped(eps: float, cap: float | Tensor) -> float | Tensor:
+    return min(eps, cap) if isinstance(cap, float) else _of_runs(cap.clamp(max=eps))
 
 
 def theory_epsilon(world: LatentWorld, episodes: int, horizon: int | None = None) -> float:

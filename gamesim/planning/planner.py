@@ -8,13 +8,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.latent import Belief, LatentWorld, drawn, shared
+from gamesim.games.latent import Belief, LatentWorld, aggregated, shared
 from gamesim.parameters import kind_of, spelled
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,11 @@ class Planner(ABC):
         """What it holds of the latent, where it does."""
         return None
 
+    @property
+    def believes(self) -> bool:
+        """Whether it holds something of the latent."""
+        return type(self).belief is not Planner.belief
+
     def __str__(self) -> str:
         return spelled(self, self.typed)
 
@@ -104,13 +109,4 @@ class Planner(ABC):
 def mixture(world: LatentWorld, h: int, task: Tensor, belief: Belief, weights: Tensor | None = None) -> Tensor:
     """sum_z w_z pi*_z(g), [..., k, g]: the experts weighed by a law of latents, the posterior unless given."""
     weights = belief.posterior if weights is None else weights
-    chosen = world.experts(h, task, belief).movedim(-1, -2)  # [..., k, z]
-    law = weights.new_zeros(*chosen.shape[:-1], len(world.subgoals))
-    return law.scatter_add(-1, chosen, weights.unsqueeze(-2).expand(chosen.shape))
-
-
-def one_hot(subgoal: Tensor, count: int, like: Tensor) -> Tensor:
-    """The law [..., k, g] of subgoals [..., k] said with certainty."""
-    return torch.zeros(*subgoal.shape, count, dtype=like.dtype, device=like.device).scatter(
-        -1, subgoal.unsqueeze(-1), 1.0
-    )
+    return aggregated(world.experts(h, task, belief), weights, len(world.subgoals))

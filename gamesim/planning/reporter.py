@@ -18,12 +18,12 @@ from torch.nn.functional import softplus
 from gamesim.attention import Layout
 from gamesim.errors import refuse
 from gamesim.games.game import require_rows
-from gamesim.games.latent import drawn
 from gamesim.networks.adam import Trained, Weights, adam
 from gamesim.networks.mlp import MLP
 from gamesim.networks.stateless import Stateless
 from gamesim.parameters import Count, convert
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 NETWORK = MLP(width=64, layers=1)
 STEP_SIZE, BATCH = 1e-2, 512

@@ -12,7 +12,7 @@ He et al., "From words to actions", ICML 2024, arXiv 2405.19883.
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.latent import LatentWorld
-from gamesim.parameters import Count, Natural, check
+from gamesim.parameters import Count
 from gamesim.planning.planner import Planner
 from gamesim.randomness import Stream
 from gamesim.sequence.decoder import Memory
 from gamesim.sequence.pretraining import Pretrained, Recipe, pretrained, read_model
-from gamesim.sequence.streams import BOS, Data, Vocabulary
+from gamesim.sequence.streams import BOS, Vocabulary
 from gamesim.sequence.weights import load
 
 
@@ -54,39 +54,24 @@ class Prompted:
 
 
 @dataclass(frozen=True)
-class TransformerPlanner(Planner, kind="transformer"):
+class TransformerPlanner(Recipe, Planner, kind="transformer"):
     """A small decoder, pretrained on the world that it plans in; training is done once and kept."""
 
     weights: str | None = None
-    """A file of `gamesim llm pretrain`; trained by the numbers below, or taken from the cache, unless given."""
-    episodes: Count = 24
-    """Episodes of a document, and of a prompt."""
-    data: Data = "labelled"
-    """labelled: answers are an expert's, whoever acted; demonstrations: experts acted."""
-    steps: Count = 2500
-    """Steps of training."""
-    width: Count = 48
-    """Numbers of a token's row."""
-    heads: Count = 4
-    """Of attention."""
-    blocks: Count = 2
-    """Layers."""
-    seed: Natural = 0
-    """Of training."""
+    """A file of `gamesim llm pretrain`; trained by its recipe, or taken from the cache, unless given."""
     window: Count | None = None
     """Whole episodes that are told before the current one; all unless given, and a run that is too long is refused."""
     _found: list[tuple[LatentWorld, Pretrained]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check(self)
-        self.recipe  # noqa: B018  refuses sizes that do not fit together
+        super().__post_init__()
         if self.weights is None and self.window is not None and self.window >= self.episodes:
             raise refuse("window", self.window, f"fewer than episodes, {self.episodes}: the current one is told, too")
 
     @property
     def recipe(self) -> Recipe:
         """How its model is trained."""
-        return Recipe(self.episodes, self.data, self.steps, self.width, self.heads, self.blocks, self.seed)
+        return Recipe(**{f.name: getattr(self, f.name) for f in fields(Recipe)})
 
     def model(self, world: LatentWorld) -> Pretrained:
         """Its model and vocabulary in a world; long work is announced on stderr."""

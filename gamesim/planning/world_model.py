@@ -16,16 +16,18 @@ experts, regret may be linear without exploration for two latents.
 He, Chen, Zhang and Yang, "From words to actions", ICML 2024, arXiv 2405.19883, section on world models.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from gamesim.errors import refuse
 from gamesim.games.latent import Belief, LatentWorld
 from gamesim.games.latent_tables import TabularWorld
-from gamesim.planning.planner import Planner, one_hot
+from gamesim.planning.planner import Planner
 from gamesim.randomness import Stream
 
 NUMBERS = 3_000_000
@@ -55,7 +57,7 @@ class Tree:
     def of(cls, world: LatentWorld) -> "Tree":
         """Refuses a world whose tree is too large, with its size, and one that has no tree."""
         if isinstance(world, TabularWorld):
-            return cls.of_tables(world)
+            return cls.of_tables(getattr(world, "imagined", None) or world)  # with parts that were learned: by those
         belief = world.believe()
         if world.horizon != 1 or world.actors != 1 or belief.inside:
             wanted = "a world of tables, or of one actor and one decision"
@@ -160,7 +162,7 @@ class WorldModel(Planner):
         values = self.values(world, h, task, memory)
         top = values.amax(-1, keepdim=True)
         best = (values >= top - TIE * top.abs()).to(torch.uint8).argmax(-1, keepdim=True)
-        return one_hot(best, values.shape[-1], values)
+        return one_hot(best, values.shape[-1]).to(values)
 
     def hear(self, world: LatentWorld, h: int, memory: Foreseeing, subgoal: Tensor, observation: Tensor) -> Foreseeing:
         last = h == world.horizon - 1
@@ -174,7 +176,12 @@ class WorldModel(Planner):
 def _require(nodes: int, numbers: int) -> None:
     if numbers > NUMBERS:
         wanted = f"at most {NUMBERS:,} for planning in it: a shorter horizon, fewer reports, subgoals or latents"
-        raise refuse("world", f"a tree of {nodes:,} nodes at decisions, {numbers:,} numbers", wanted)
+        raise refuse("world", f"a tree of {_many(nodes)} nodes at decisions, {_many(numbers)} numbers", wanted)
+
+
+def _many(count: int) -> str:
+    """A count in digits, or about how many there are."""
+    return f"{count:,}" if count < 10**15 else f"10^{math.log10(2) * count.bit_length():.0f}"
 
 
 def tree_of(world: LatentWorld) -> Tree:

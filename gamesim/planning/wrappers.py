@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.latent import Belief, LatentWorld, drawn, shared
+from gamesim.games.latent import Belief, LatentWorld, shared
 from gamesim.parameters import Probability, Temperature, check
 from gamesim.planning.exact import Bail
 from gamesim.planning.planner import Planner, Proposal
 from gamesim.randomness import Stream
-
-TIE = 1e-9
+from gamesim.simplex import TIE, drawn, nucleus
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,10 @@ class Around(Planner, kind=""):
     @property
     def asks(self) -> bool:  # type: ignore[override]
         return self.planner.asks
+
+    @property
+    def believes(self) -> bool:
+        return self.planner.believes
 
     def require(self, world: LatentWorld) -> None:
         self.planner.require(world)
@@ -98,7 +101,8 @@ class Tempered(Around):
             best = (law >= law.amax(-1, keepdim=True) - TIE).to(law.dtype)
             return best / best.sum(-1, keepdim=True)
         log = law.log()
-        return torch.softmax((log - log.amax(-1, keepdim=True)) / _wide(self.temperature), -1)
+        temperature = _wide(self.temperature)
+        return _except(temperature, 1.0, law, torch.softmax((log - log.amax(-1, keepdim=True)) / temperature, -1))
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,8 @@ class Nucleus(Around):
     top_p: Probability = 1.0
 
     def changed(self, law: Tensor) -> Tensor:
-        ordered, place = law.sort(dim=-1, descending=True, stable=True)
-        kept = ordered.cumsum(-1) - ordered < _wide(self.top_p) - TIE
-        kept = kept | (torch.arange(law.shape[-1], device=law.device) == 0)
-        law = torch.zeros_like(law).scatter(-1, place, torch.where(kept, ordered, 0.0))
-        return law / law.sum(-1, keepdim=True)
+        top_p = _wide(self.top_p)
+        return _except(top_p, 1.0, law, nucleus(law, top_p))
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ class Blurred(Around):
 def _wide(number: float | Tensor) -> float | Tensor:
     """A batch of numbers [*b, 1] against laws [..., k, g]."""
     return number if isinstance(number, float) or number.dim() == 0 else number.unsqueeze(-1)
+
+
+def _except(number: float | Tensor, nothing: float, law: Tensor, changed: Tensor) -> Tensor:
+    """The changed law, but where a number changes nothing the law itself, not rounded: a batch is its runs alone."""
+    return torch.where(torch.as_tensor(number, device=law.device) == nothing, law, changed)
 
 
 def decoded(planner: Planner, temperature: Any = 1.0, top_p: Any = 1.0, error: Any = 0.0) -> Planner:

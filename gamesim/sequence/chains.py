@@ -22,7 +22,8 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.randomness import Stream
-from gamesim.sequence.concepts import Concepts, even, pick
+from gamesim.sequence.concepts import Concepts, even
+from gamesim.simplex import drawn
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def prompting_errors(source: Concepts, numbers: Sequence[int], generator: Stream
     errors, before = [], 0
     for n in numbers:
         for _ in range(before, n):
-            cells = pick(tilted, generator.uniform((*batch, len(a), prompts)))
+            cells = drawn(tilted, generator.uniform((*batch, len(a), prompts)))
             rows = torch.take_along_dim(table, cells.flatten(len(batch))[..., None], -2)
             logs = logs + rows.reshape(logs.shape)
         before = n

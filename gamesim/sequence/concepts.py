@@ -28,6 +28,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 
 class Examples(NamedTuple):
@@ -62,8 +63,8 @@ class Concepts:
     @classmethod
     def random(cls, latents: int, contexts: int, answers: int, *, sharpness: float = 2.0, seed: int = 0) -> "Concepts":
         """Laws softmax(sharpness x), x standard normal; all concepts and contexts alike."""
-        drawn = Stream(seed).normal((latents, contexts, answers))
-        return cls(even(latents), even(contexts), torch.softmax(sharpness * drawn, -1))
+        scores = Stream(seed).normal((latents, contexts, answers))
+        return cls(even(latents), even(contexts), torch.softmax(sharpness * scores, -1))
 
     @classmethod
     def lookups(cls, latents: int, contexts: int, answers: int, *, noise: float = 0.1) -> "Concepts":
@@ -76,9 +77,9 @@ class Concepts:
 
     def draw(self, generator: Stream, concepts: Tensor) -> Examples:
         """An example of each of concepts[..., i], whole numbers; `...` begins with the dimensions of the sources."""
-        contexts = pick(self.contexts, generator.uniform(concepts.shape, device=self.laws.device))
+        contexts = drawn(self.contexts, generator.uniform(concepts.shape, device=self.laws.device))
         rows = self._rows(self.laws.flatten(-3, -2)[..., None, :], concepts * len(self.contexts) + contexts)
-        return Examples(contexts, pick(rows[..., 0, :], generator.uniform(concepts.shape, device=rows.device)))
+        return Examples(contexts, drawn(rows[..., 0, :], generator.uniform(concepts.shape, device=rows.device)))
 
     def log_likelihoods(self, examples: Examples) -> Tensor:
         """log P(r_i | c_i, z), [..., i, z]."""
@@ -163,12 +164,6 @@ class Concepts:
 def even(n: int) -> Tensor:
     """n alike."""
     return torch.full((n,), 1 / n, dtype=torch.float64)
-
-
-def pick(law: Tensor, u: Tensor) -> Tensor:
-    """The outcomes of uniform numbers u[...] under law[..., outcome]."""
-    edges = law.cumsum(-1)[..., :-1].expand(*u.shape, -1)
-    return (u[..., None] > edges).sum(-1)
 
 
 def excess_losses(losses: Tensor, log_likelihoods: Tensor) -> Tensor:

@@ -1,9 +1,7 @@
 """Texts drawn from a decoder, many at a time, each token from the law of the next one given those so far.
 
-    temperature tau    p(v) ~ exp(logit_v / tau);    0 takes the likeliest token, of equals the first
-    top_p              the fewest likeliest tokens that have a probability of at least top_p together, and no others
-
-Holtzman et al., "The curious case of neural text degeneration", ICLR 2020, for the second.
+temperature tau    p(v) ~ exp(logit_v / tau);    0 takes the likeliest token, of equals the first
+top_p              the fewest likeliest tokens that have a probability of at least top_p together, and no others
 """
 
 import math
@@ -15,6 +13,7 @@ from torch.nn.functional import one_hot
 from gamesim.errors import refuse
 from gamesim.randomness import Stream
 from gamesim.sequence.decoder import Decoder
+from gamesim.simplex import drawn, nucleus
 
 
 def law(logits: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
@@ -32,24 +31,7 @@ def law(logits: Tensor, temperature: float = 1.0, top_p: float = 1.0) -> Tensor:
     if temperature == 0:
         return one_hot(logits.argmax(-1), logits.shape[-1]).to(torch.float64)
     found: Tensor = (logits.to(torch.float64) / temperature).softmax(-1)
-    if top_p < 1:
-        ranked, order = found.sort(dim=-1, descending=True, stable=True)
-        kept = ranked.cumsum(-1) - ranked < top_p
-        found = torch.zeros_like(found).scatter(-1, order, ranked * kept)
-        found = found / found.sum(-1, keepdim=True)
-    return found
-
-
-def pick(law: Tensor, u: Tensor) -> Tensor:
-    """Whole numbers [...] of laws [..., token], by their inverse distribution functions at u[...] of (0, 1).
-
-    >>> pick(torch.tensor([0.0, 0.5, 0.5, 0.0]).expand(3, 4), torch.tensor([0.1, 0.6, 1.0]))
-    tensor([1, 2, 2])
-    """
-    total = law.cumsum(-1)
-    whole = total[..., -1:]
-    found = (total <= u[..., None] * whole).sum(-1)
-    return torch.minimum(found, (total < whole).sum(-1))  # rounding never ends at a token of probability 0
+    return nucleus(found, top_p) if top_p < 1 else found
 
 
 def generate(
@@ -70,5 +52,5 @@ def generate(
     for _ in range(tokens):
         logits, memory = decoder.extend(memory, text[-1])
         u = generator.uniform(batch, device=prompt.device)
-        text.append(pick(law(logits[..., -1, :], temperature, top_p), u)[..., None])
+        text.append(drawn(law(logits[..., -1, :], temperature, top_p), u)[..., None])
     return torch.cat(text, -1)

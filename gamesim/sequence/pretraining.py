@@ -57,9 +57,13 @@ class Recipe:
     steps: Count = 2500
     """Steps of training."""
     width: Count = 48
+    """Numbers of a token's row."""
     heads: Count = 4
+    """Of attention."""
     blocks: Count = 2
+    """Layers."""
     seed: Natural = 0
+    """Of training."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -69,7 +73,7 @@ class Recipe:
     def fingerprint(self, world: LatentWorld, words: Vocabulary) -> str:
         """sha256 of everything that the weights depend on, the truth of runs not among it."""
         kept = {name: value for name, value in plain(world).items() if name not in ("truth", "device")}
-        made = {f.name: getattr(self, f.name) for f in fields(self)}
+        made = {f.name: getattr(self, f.name) for f in fields(Recipe)}
         seen = [plain(world.prior), plain(world.task_law), words.words, words.reports, words.horizon]
         parts = [VERSION, kept, made, seen, BATCH, STEP_SIZE, WARM_UP]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse, unknown
-from gamesim.games.latent import Belief, LatentWorld, drawn
+from gamesim.games.latent import Belief, LatentWorld, aggregated
 from gamesim.games.latent_tables import TabularWorld
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 BOS = 0
 """The token that every stream begins with."""
@@ -203,7 +204,7 @@ def documents(
             best = experts(h, task, belief)
             labels.append(best.gather(-1, latent[:, None])[:, 0])
             if exact:
-                laws.append(_mixture(belief.posterior, best, words.subgoals))
+                laws.append(aggregated(best[..., None], belief.posterior, words.subgoals)[..., 0, :])
             if r == episodes:  # a question that no episode follows
                 break
             u = generator.quick((count, 6), device=device)
@@ -226,10 +227,3 @@ def documents(
     targets[:, words.asked(episodes)] = words.subgoal_tokens.start + answers
     law = torch.stack(laws, 1) if exact else None
     return Documents(tokens, targets, latent, tasks, firsts, subgoals, observations, answers, law)
-
-
-def _mixture(posterior: Tensor, experts: Tensor, subgoals: int) -> Tensor:
-    """sum_z P(z) 1{g = g*_z}: the law [..., g] of posterior[..., z] and what each latent's expert says, [..., z]."""
-    return torch.zeros((*posterior.shape[:-1], subgoals), dtype=posterior.dtype, device=posterior.device).scatter_add(
-        -1, experts.expand(posterior.shape), posterior
-    )
