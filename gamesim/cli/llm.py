@@ -25,7 +25,7 @@ def llm_group() -> None:
     gamesim llm estimate latent/needle -g boxes=8 --iterations 24 --seeds 12 -s "planner=openai(price_in=0.15)"
     gamesim run latent/needle bail -g boxes=8 --iterations 24 --seeds 12 \\
         -s "planner=openai(base_url=http://127.0.0.1:8000/v1, max_calls=400)" --name first
-    gamesim llm usage runs/first                                          calls, tokens, cost, invalid answers
+    gamesim llm usage runs/first                                          calls, tokens, cost; also with --json
     gamesim run latent/needle bail -g boxes=8 --iterations 24 --seeds 12 -s "planner=replay(file=runs/first)"
     """
 

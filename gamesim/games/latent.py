@@ -33,7 +33,6 @@ from gamesim.errors import LISTED, refuse, unknown
 from gamesim.games.game import Policy, require_rows
 from gamesim.parameters import Bounds, convert
 from gamesim.randomness import Stream
-from gamesim.simplex import drawn as drawn
 
 Chance = Annotated[float, Bounds("a probability, between 0 and 1", 0, 1)]
 Truth = int | str

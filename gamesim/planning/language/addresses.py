@@ -1,14 +1,16 @@
 """Where an endpoint may be, and the key to it: a secret goes nowhere that others can read it, and is never shown."""
 
 import ipaddress
+import json
 import os
 import re
+from urllib.parse import quote
 
 from gamesim.errors import InvalidInput, refuse
 
 LOCAL = "http://127.0.0.1:8000/v1"
 """Where `gamesim llm serve` is, and vLLM."""
-ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[A-Za-z0-9._~/-]*)?")
+ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 SECRET = 8
 """Characters of a key, at least; shorter texts are fillers for servers that check none, and may stand in any answer."""
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
@@ -24,7 +26,7 @@ def require_address(url: str) -> str:
     wanted = (
         f"an address as https://HOST/v1, or http on this machine, as {LOCAL}; no user, question mark or blank in it"
     )
-    if match is None:
+    if match is None or not _host(match[2]):
         raise InvalidInput(f"base_url: expected {wanted}")  # what stands there may be a secret, and is not repeated
     if match[1] == "http" and not _loopback(match[2].strip("[]")):
         raise refuse("base_url", url, "https://..., since prompts and keys would travel readable to all; http is for "
@@ -38,6 +40,16 @@ def require_variable(name: str) -> None:
     """The name of an environment variable; what may be a key is not repeated."""
     if not VARIABLE.fullmatch(name):
         raise InvalidInput("key_env: expected the name of an environment variable, as OPENAI_API_KEY, not a key")
+
+
+def _host(name: str) -> bool:
+    """Whether there may be a machine of this name, or number."""
+    if name.startswith("["):
+        try:
+            return ipaddress.ip_address(name.strip("[]")).version == 6
+        except ValueError:
+            return False
+    return len(name) <= 253 and all(0 < len(label) <= 63 for label in name.removesuffix(".").split("."))
 
 
 def _loopback(host: str) -> bool:
@@ -71,5 +83,8 @@ class Key:
         return self._value
 
     def struck(self, text: str) -> str:
-        """A text without the key."""
-        return text.replace(self._value, "***") if self._secret else text
+        """A text without the key, as it is or as addresses, JSON and Python write it."""
+        forms = {self._value, quote(self._value, safe=""), json.dumps(self._value)[1:-1], repr(self._value)[1:-1]}
+        for form in sorted({*forms, self._value.replace("/", "\\/")}, key=len, reverse=True) if self._secret else ():
+            text = text.replace(form, "***")
+        return text

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import InvalidInput, refuse
-from gamesim.games.latent import LatentWorld, drawn
+from gamesim.games.latent import LatentWorld
 from gamesim.planning.language.reading import Told, read_back
 from gamesim.planning.language.text import HEAD, LABELS, Episode
 from gamesim.planning.planner import Planner
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 LEAST = -9999.0
 """The log-probability of what never comes: JSON has no infinity."""

@@ -9,7 +9,7 @@ The n-th try of a request waits 2^(n-1) times `backoff` seconds, times a number 
 as long as the endpoint asks for, a minute at most.
 """
 
-import time
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
@@ -109,6 +109,8 @@ class Asker:
     """Decisions in a row in which no request came through."""
     error: str = ""
     """What was said of the last request that failed."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Set when a run is broken off."""
 
     def ask(self, questions: Sequence[Question], read: Reader) -> list[Decided]:
         """What `read` makes of the answer to each question; it gives None for an answer that it does not understand."""
@@ -130,7 +132,7 @@ class Asker:
                 decided[i] = replace(decided[i], found=found)
                 if following is not None and answer is not None:
                     if following.attempt > talk.place.attempt:
-                        talk.replies.append((answer.text or "")[:QUOTED])
+                        talk.replies.append(quoted(answer))
                     talk.place, talk.wait = following, answer.wait
                     still.append(i)
             due = still
@@ -152,14 +154,12 @@ class Asker:
                 f"{self.transcript.name}: it ends before {talks[new[0]].place.words()};"
                 " lower --iterations, or go on with the planner that made it"
             )
-        costs = [
-            tokens_of(self.system) + sum(map(tokens_of, (talks[i].question.prompt, *talks[i].replies))) for i in new
-        ]
         lost = self.losses >= PATIENCE
-        many = 0 if lost else self.account.affordable(costs, int(self.request["max_tokens"]))
+        allowed = self._allowed(talks, answers) if new and not lost else 0
+        sent = [i for i in new if i < allowed]
         for i in new:
             talks[i].new = True
-        for i in new[many:]:
+        for i in new[len(sent) :]:
             if not lost and not self.account.refused:
                 _say(f"planner: {SPENT}; the exploration law decides from here on, which is counted as refused")
             self.account.refused += 1
@@ -168,21 +168,44 @@ class Asker:
                 talks[i].question.prompt,
                 Line(hash_of(talks[i].question.prompt), None, LOST if lost else SPENT),
             )
-        if not new[:many]:
+        if not sent:
             return answers
-        pool = ThreadPoolExecutor(min(self.concurrency, many), thread_name_prefix="gamesim-llm")
+        pool = ThreadPoolExecutor(min(self.concurrency, len(sent)), thread_name_prefix="gamesim-llm")
         try:
-            for i, answer in zip(new, pool.map(self._send, [talks[i] for i in new[:many]]), strict=False):
+            for i, answer in zip(sent, pool.map(self._send, [talks[i] for i in sent]), strict=True):
                 answers[i] = answer
+        except BaseException:  # a second Ctrl-C, a full disk: nobody waits for what is under way
+            self.stopped.set()
+            assert self.endpoint is not None
+            self.endpoint.close()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
         return answers
 
+    def _allowed(self, talks: list[Talk], known: list[Answer | None]) -> int:
+        """How many of these requests the budget allows, by what was spent before any of them: stopped runs go on so."""
+        spent = [used(a, *self._words(talk))[:2] for a, talk in zip(known, talks, strict=True) if a is not None]
+        before = replace(
+            self.account,
+            calls=self.account.calls - len(spent),
+            prompt_tokens=self.account.prompt_tokens - sum(prompt for prompt, _ in spent),
+            reply_tokens=self.account.reply_tokens - sum(reply for _, reply in spent),
+        )
+        return before.affordable(
+            [sum(map(tokens_of, self._words(talk))) for talk in talks], int(self.request["max_tokens"])
+        )
+
+    def _words(self, talk: Talk) -> tuple[str, ...]:
+        """All that a request says."""
+        return self.system, talk.question.prompt, *talk.replies
+
     def _send(self, talk: Talk) -> Answer:
         """One request; runs in a thread of its own."""
         assert self.endpoint is not None
-        time.sleep(self.persistence.wait(talk.place, talk.wait))
         prompt = talk.question.prompt
+        if self.stopped.wait(self.persistence.wait(talk.place, talk.wait)):
+            return Answer("unreachable", error="stopped")
         seed = zlib.crc32(repr((talk.question.seed, talk.place[1:-1])).encode()) >> 1
         messages = [{"role": "system", "content": self.system}, {"role": "user", "content": prompt}]
         for reply in talk.replies:
@@ -191,12 +214,13 @@ class Asker:
                 {"role": "user", "content": self.again},
             ]
         answer = self.endpoint.ask(self.request | {"messages": messages, "seed": seed})
-        self.transcript.keep(talk.place, prompt, Line(hash_of(prompt), answer, seed=seed))
+        if answer.status not in RETRIED or not self.stopped.is_set():  # what was cut short is asked again another time
+            self.transcript.keep(talk.place, prompt, Line(hash_of(prompt), answer, seed=seed))
         return answer
 
     def _counted(self, decided: Decided, answer: Answer, talk: Talk) -> Decided:
         """One more call; the account knows those of the transcript already."""
-        prompt, reply, counted = used(answer, self.system, talk.question.prompt, *talk.replies)
+        prompt, reply, counted = used(answer, *self._words(talk))
         if talk.new:
             self.account.count(answer.status, prompt, reply, answer.seconds, counted)
         return replace(decided, calls=decided.calls + 1, tokens=decided.tokens + prompt + reply)
@@ -222,6 +246,11 @@ def used(answer: Answer, *said: str) -> tuple[int, int, bool]:
     return sum(map(tokens_of, said)), tokens_of(answer.text or ""), False
 
 
+def quoted(answer: Answer) -> str:
+    """What a model is shown of its reply: half a surrogate pair, which JSON can say and nobody can send, is a mark."""
+    return (answer.text or "")[:QUOTED].encode("utf-8", "replace").decode()
+
+
 def tally(recorded: Recorded, read: Reader, persistence: Persistence, account: Account) -> Account:
     """Put what a transcript tells into an account: calls, tokens, and decisions that were come to."""
     replies = dict[Place, list[str]]()
@@ -239,7 +268,7 @@ def tally(recorded: Recorded, read: Reader, persistence: Persistence, account: A
             account.decisions += 1
             account.invalid += found is None
         elif following.attempt > place.attempt and line.answer is not None:
-            before.append((line.answer.text or "")[:QUOTED])
+            before.append(quoted(line.answer))
     return account
 
 

@@ -4,12 +4,14 @@
     GET  BASE_URL/models              what is served there
 
 vLLM, llama.cpp, Ollama, LM Studio, LiteLLM's proxy, `gamesim llm serve` and hosted services speak it. Its address is
-https, or http on this machine; no redirect is followed, no proxy taken, no compressed answer accepted. The key is read
-from an environment variable when it is needed, and struck out of every text that comes back.
+https, or http on this machine; no redirect is followed, no proxy taken, no cookie kept, no compressed answer accepted.
+The key is read from an environment variable when it is needed, and struck out of every text that comes back; nothing
+else of the environment is sent.
 """
 
 import json
 import math
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
@@ -18,11 +20,11 @@ from typing import Any
 
 from gamesim.errors import MissingExtra, refuse
 from gamesim.planning.language.addresses import Key, require_address
+from gamesim.planning.language.wire import LARGEST, TooLarge, bounded_client
 
-LARGEST = 2**20
-"""Bytes of an answer."""
 RETRIED = ("rate-limited", "server-error", "timeout", "unreachable", "redirected", "too-large", "broken")
 """Failures that another try may mend: nothing came that can be read."""
+STATUSES = ("ok", "empty", "rejected", *RETRIED)
 TRIES = 5
 """Of what is asked before a run."""
 LONGEST_WAIT = 60.0
@@ -37,7 +39,7 @@ class Answer:
     """How one request ended: `ok`, or what was wrong."""
 
     status: str
-    """ok, empty, rate-limited, server-error, timeout, unreachable, redirected, rejected, too-large or broken."""
+    """One of STATUSES."""
     text: str | None = None
     logprobs: tuple[tuple[str, float], ...] = ()
     """The likeliest first tokens with their log-probabilities."""
@@ -64,19 +66,20 @@ class Endpoint:
             import openai
         except ModuleNotFoundError:
             raise MissingExtra("planner: openai needs a package; install it with: pip install 'gamesim[llm]'") from None
-        self._timeout = timeout
+        self._timeout, self._closed = timeout, threading.Event()
         self._client = openai.OpenAI(
             api_key=self.key.reveal(),
             base_url=self.address,
             timeout=timeout,
             max_retries=0,
-            default_headers={"Accept-Encoding": "identity"},
-            http_client=_bounded_client(timeout, transport),
+            http_client=bounded_client(timeout, self.key, self._closed, transport),
         )
         weakref.finalize(self, self._client.close)
         self._renamed = False  # max_tokens is max_completion_tokens to this endpoint
 
     def close(self) -> None:
+        """Requests that are under way end soon."""
+        self._closed.set()
         self._client.close()
 
     def models(self) -> list[str] | None:
@@ -95,7 +98,7 @@ class Endpoint:
         if answer.status != "ok" or not isinstance(listed, list):
             return None
         names = [entry.get("id") for entry in listed if isinstance(entry, dict)]
-        return [self.key.struck(name)[:200] for name in names if isinstance(name, str)][:10_000]
+        return [self.key.struck(name)[:200] for name in names if isinstance(name, str) and name.isprintable()][:10_000]
 
     def ask(self, request: Mapping[str, Any]) -> Answer:
         """One request; whatever happens is an Answer."""
@@ -130,7 +133,7 @@ class Endpoint:
         started = time.perf_counter()
 
         def ended(status: str, error: object = None, http: int | None = None, wait: float = 0.0) -> Answer:
-            words = None if error is None else " ".join(self.key.struck(str(error)).split())[:KEPT]
+            words = None if error is None else shown(self.key.struck(str(error)))[:KEPT]
             return Answer(status, error=words, http=http, wait=wait, seconds=time.perf_counter() - started)
 
         try:
@@ -155,7 +158,7 @@ class Endpoint:
             return ended("timeout", f"not whole within {self._timeout:g} seconds"), None
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             return ended("unreachable", f"{type(error).__name__}: {error}"), None
-        except (openai.OpenAIError, ValueError, TypeError, RecursionError, LookupError) as error:
+        except Exception as error:  # whatever an answer makes of the client
             return ended("broken", f"{type(error).__name__}: {error}"), None
         if len(content) > LARGEST:
             return ended("too-large", f"{len(content)} bytes, where at most {LARGEST} are read", http), None
@@ -182,56 +185,19 @@ class Endpoint:
             status="ok" if (text and text.strip()) or logprobs else "empty",
             text=text,
             logprobs=logprobs,
-            prompt_tokens=_count(used.get("prompt_tokens")),
-            reply_tokens=_count(used.get("completion_tokens")),
+            prompt_tokens=counted(used.get("prompt_tokens")),
+            reply_tokens=counted(used.get("completion_tokens")),
             finish=self.key.struck(finish)[:40] if isinstance(finish, str) else None,
         )
 
 
-class TooLarge(Exception):
-    """An answer is longer than is read."""
+def shown(text: str) -> str:
+    """A text of somebody else in one line that a terminal may be given.
 
-
-def _bounded_client(timeout: float, transport: Any = None) -> Any:
-    """A client whose answers end: after so many bytes, and so long after the request."""
-    import httpx2
-
-    class Bounded(httpx2.BaseTransport):
-        def __init__(self) -> None:
-            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64)
-            self._inner: httpx2.BaseTransport = transport or httpx2.HTTPTransport(trust_env=False, limits=limits)
-
-        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            until = time.monotonic() + timeout
-            response = self._inner.handle_request(request)
-            if response.headers.get("content-encoding", "identity").lower() != "identity":
-                response.close()
-                raise httpx2.DecodingError("the answer is compressed, which was not asked for", request=request)
-            assert isinstance(response.stream, httpx2.SyncByteStream)
-            response.stream = Measured(response.stream, until)
-            return response
-
-        def close(self) -> None:
-            self._inner.close()
-
-    class Measured(httpx2.SyncByteStream):
-        def __init__(self, inner: httpx2.SyncByteStream, until: float) -> None:
-            self._inner, self._until = inner, until
-
-        def __iter__(self) -> Iterator[bytes]:
-            size = 0
-            for part in self._inner:
-                size += len(part)
-                if size > LARGEST:
-                    raise TooLarge(f"more than {LARGEST} bytes")
-                if time.monotonic() > self._until:
-                    raise httpx2.ReadTimeout("the answer takes too long")
-                yield part
-
-        def close(self) -> None:
-            self._inner.close()
-
-    return httpx2.Client(transport=Bounded(), timeout=timeout, follow_redirects=False, trust_env=False)
+    >>> shown("no \\n such\\x1b[31m model")
+    'no such\ufffd[31m model'
+    """
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def _said(error: Any) -> str:
@@ -254,7 +220,8 @@ def _pause(i: int, answer: Answer) -> float:
     return max(0.2 * 2.0**i, min(answer.wait, 5.0))
 
 
-def _count(x: object) -> int | None:
+def counted(x: object) -> int | None:
+    """Tokens, where these may be some."""
     return x if isinstance(x, int) and not isinstance(x, bool) and 0 <= x < 10**9 else None
 
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import Caution, refuse
-from gamesim.games.latent import LatentWorld, drawn, shared
+from gamesim.games.latent import LatentWorld, shared
 from gamesim.parameters import Bounds, Count, check, plain
 from gamesim.planning.history import History
 from gamesim.planning.language import text
@@ -39,6 +39,7 @@ from gamesim.planning.language.parsing import Names
 from gamesim.planning.language.sessions import Session, latest
 from gamesim.planning.planner import Planner, Proposal
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 NonNegative = Annotated[float, Bounds("a number of at least 0", 0)]
 Positive = Annotated[float, Bounds("a number above 0", 0, low_open=True)]

@@ -7,13 +7,14 @@ that explore ask nothing, answers that are not understood are asked for again: b
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gamesim.games.latent import LatentWorld, drawn, shared
+from gamesim.games.latent import LatentWorld, shared
 from gamesim.planning.exact import Bail
 from gamesim.planning.history import History
 from gamesim.planning.language import text
 from gamesim.planning.language.budget import Prices, tokens_of
 from gamesim.planning.language.model import LanguageModel
 from gamesim.randomness import Stream
+from gamesim.simplex import drawn
 
 PLAYED = 1000
 """Episodes, at most; a prompt of later ones is taken to be as long as that of the last."""

@@ -14,6 +14,7 @@ it back exactly.
 """
 
 import string
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -135,8 +136,9 @@ def checked(world: LatentWorld) -> dict[str, tuple[str, ...]]:
     found = {field: tuple(getattr(world, field)) for field in ("tasks", "subgoals", "observations")}
     for field, names in found.items():
         for name in names:
-            if not name or name != name.strip() or "\n" in name or "\r" in name:
-                raise refuse(field, name, "names of one line, without blanks at its ends")
+            unseen = () if name.isprintable() else (c for c in name if unicodedata.category(c) in ("Cc", "Cs"))
+            if not name or name != name.strip() or any(unseen):
+                raise refuse(field, name, "names of one line, without control characters, or blanks at its ends")
         if len(set(names)) < len(names):
             raise refuse(field, Counter(names).most_common(1)[0][0], "names that differ")
     return found

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gamesim.errors import InvalidInput, refuse
-from gamesim.planning.language.endpoint import Answer
+from gamesim.planning.language.endpoint import STATUSES, Answer, counted
 
 VERSION = 1
 SUFFIX = ".jsonl"
@@ -115,6 +115,8 @@ def read_transcript(path: Path | str) -> Recorded:
     """A transcript from its file; what is no transcript is refused, with the number of the line."""
     path = Path(path)
     found = Recorded({}, {}, {})
+    if path.exists() and not path.is_file():
+        raise refuse("transcript", str(path), "a file")
     try:
         file = path.open("rb")
     except OSError as error:
@@ -130,7 +132,7 @@ def read_transcript(path: Path | str) -> Recorded:
                 _take(entry, found)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise InvalidInput(
-                    f"{path}:{number}: no line of a transcript ({type(error).__name__}: {error}); remove the file"
+                    f"{path}:{number}: no line of a transcript ({type(error).__name__}: {error}); name another file"
                 ) from None
             found.size += len(line)
     return found
@@ -150,19 +152,30 @@ def _take(entry: Any, found: Recorded) -> None:
             found.prompts[entry["hash"]] = entry["text"]
         case "call" | "unasked" as type_:
             place = Place(*(_whole(entry[name]) for name in (*Place._fields[:-1], "try")))
+            if place in found.lines or not isinstance(entry["prompt"], str):
+                raise ValueError("a request that stands there already, or without its prompt")
             if type_ == "unasked":
                 found.lines[place] = Line(entry["prompt"], None, str(entry["why"]))
                 return
-            text = entry["reply"]
-            if not isinstance(text, str | None) or not isinstance(entry["status"], str):
-                raise ValueError("a reply that is no text")
-            pairs = tuple((str(token), float(log)) for token, log in entry["logprobs"])
-            known = {f.name for f in fields(Answer)} - {"text", "logprobs"}
-            found.lines[place] = Line(
-                entry["prompt"], Answer(text=text, logprobs=pairs, **{name: entry[name] for name in known})
-            )
+            found.lines[place] = Line(entry["prompt"], _answer(entry))
         case _:
             raise ValueError("an unknown type")
+
+
+def _answer(entry: dict[str, Any]) -> Answer:
+    pairs = tuple((str(token), float(log)) for token, log in entry["logprobs"])
+    known = {f.name for f in fields(Answer)} - {"text", "logprobs"}
+    answer = Answer(text=entry["reply"], logprobs=pairs, **{name: entry[name] for name in known})
+    texts, counts = (answer.text, answer.finish, answer.error), (answer.prompt_tokens, answer.reply_tokens, answer.http)
+    sound = (
+        answer.status in STATUSES
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(n is None or counted(n) is not None for n in counts)
+        and all(isinstance(x, int | float) and 0 <= x < 1e9 for x in (answer.seconds, answer.wait))
+    )
+    if not sound:
+        raise ValueError("an answer that is none")
+    return answer
 
 
 def _whole(x: object) -> int:
@@ -184,18 +197,18 @@ class Transcript:
         self._absent = False
         if self.path is None:
             return
-        if self.path.suffix != SUFFIX or self.path.is_symlink():
-            raise refuse("transcript", str(path), f"a file, no link, that ends in {SUFFIX}")
         self._absent = not self.path.exists()  # then it is made when there is something to write
+        if self.path.suffix != SUFFIX or self.path.is_symlink() or not (self._absent or self.path.is_file()):
+            raise refuse("transcript", str(path), f"a file, no link, that ends in {SUFFIX}")
         if not self._absent:
             self._open(self.path, header)
-        elif not self.path.parent.is_dir():
-            raise refuse("transcript", str(path), "a file in a folder that exists")
+        elif not (self.path.parent.is_dir() and os.access(self.path.parent, os.W_OK)):
+            raise refuse("transcript", str(path), "a file in a folder that exists, and can be written to")
 
     def _open(self, path: Path, header: Mapping[str, Any]) -> None:
         self._absent = False
         try:
-            file = path.open("ab")
+            file = path.open("ab", buffering=0)
         except OSError as error:
             raise refuse("transcript", str(path), f"a file that can be written to ({error.strerror})") from None
         earlier = OPEN.pop(path.resolve(), None)
@@ -283,9 +296,16 @@ class Transcript:
         return self._file is not None
 
     def _write(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry, allow_nan=False).encode("ascii") + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps(entry, allow_nan=False).encode("ascii") + b"\n"
+        rest = line
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError:  # the disk is full: half a line would spoil the next
+            self._file.truncate(self.recorded.size)
+            raise
+        self.recorded.size += len(line)
 
 
 def require_same(recorded: Mapping[str, Any], wanted: Mapping[str, Any], path: Path | str) -> None:
