@@ -15,6 +15,7 @@ killed and resumed leaves the same bits as one that was not.
 """
 
 import csv
+import errno
 import io
 import json
 import math
@@ -188,7 +189,7 @@ class Record(Observer):
             return
         parts = {f"policy.{i}": x.detach().cpu().contiguous().clone() for i, x in enumerate(run.policy)}
         note = {"note": to_json({"iteration": run.iteration, "metric": name, "value": float(means[-1])})}
-        write_with(self.folder / BEST, lambda spare: save_file(parts, spare, metadata=note))
+        write_with(self.folder / BEST, lambda spare: _save(parts, spare, metadata=note))
 
     def iterated(self, run: Run) -> Status | None:
         if time.monotonic() - self._saved > self.checkpoint_every:
@@ -209,7 +210,7 @@ class Record(Observer):
         note = {"iteration": str(run.iteration)}
 
         def write(spare: Path) -> None:
-            save_file({name: x.clone() if _shares(x, state) else x for name, x in state.items()}, spare, metadata=note)
+            _save({name: x.clone() if _shares(x, state) else x for name, x in state.items()}, spare, metadata=note)
             known = read_hashes(self.folder)[-2:]
             whole = path.exists() and fingerprint(path) in known  # a broken one must not displace the one before
             self._manifest([*known, fingerprint(spare)])
@@ -245,7 +246,7 @@ class Record(Observer):
         tensors, words = run.game.picture(run.policy)
         parts = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
         note = {"words": to_json(words)}  # one entry: safetensors writes several in any order
-        write_with(self.folder / "play.safetensors", lambda spare: save_file(parts, spare, metadata=note))
+        write_with(self.folder / "play.safetensors", lambda spare: _save(parts, spare, metadata=note))
 
     def finish(self, result: Result) -> dict[str, Any]:
         """The summary and, last of all, DONE; then the folder is released. Returns the summary."""
@@ -258,6 +259,14 @@ class Record(Observer):
 
 def _texts(trace: Trace, last: bool = False) -> list[tuple[int, int, str, str]]:
     return [(iteration, seed, metric, repr(value)) for iteration, seed, metric, value in trace.rows(last)]
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors; what the disk refuses is an error of the system, as of any other file."""
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, f"cannot be written ({error})", str(path)) from None
 
 
 def _shares(x: Tensor, state: dict[str, Tensor]) -> bool:

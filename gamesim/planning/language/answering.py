@@ -24,7 +24,8 @@ from gamesim.planning.language.reading import Told, read_back
 from gamesim.planning.language.text import HEAD, LABELS, Episode
 from gamesim.planning.planner import Planner
 from gamesim.randomness import Stream
-from gamesim.simplex import drawn
+from gamesim.sequence import generation
+from gamesim.simplex import TIE, drawn
 
 LEAST = -9999.0
 """The log-probability of what never comes: JSON has no infinity."""
@@ -247,15 +248,7 @@ def decoded(law: Tensor, temperature: float, top_p: float) -> Tensor:
     >>> decoded(torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64), 1.0, 0.7)
     tensor([0.6250, 0.3750, 0.0000], dtype=torch.float64)
     """
-    if temperature == 0:
-        return torch.nn.functional.one_hot(law.argmax(-1), law.shape[-1]).to(law)
-    logs = law.log() / temperature
-    law = (logs - logs.logsumexp(-1, keepdim=True)).exp()
-    ordered, order = law.sort(dim=-1, descending=True, stable=True)
-    kept = ordered.cumsum(-1) - ordered < top_p
-    kept[..., 0] = True
-    law = torch.zeros_like(law).scatter(-1, order, ordered * kept)
-    return law / law.sum(-1, keepdim=True)
+    return generation.law(law.log(), temperature, top_p or TIE)
 
 
 def finite(value: str) -> float:
