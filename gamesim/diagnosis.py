@@ -12,6 +12,8 @@ REQUIRED = (
 )  # fmt: skip
 OPTIONAL = {
     "pandas": "pip install 'gamesim[data]'",
+    "minari": "pip install 'gamesim[minari]'",
+    "openai": "pip install 'gamesim[llm]'",
     "open_spiel": "pip install 'gamesim[peers]'",
     "mfglib": "pip install --no-deps mfglib && pip install optuna osqp",
 }
