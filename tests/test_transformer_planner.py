@@ -1,6 +1,5 @@
 """The transformer planner: streams of latent worlds, pretraining that is kept, and planning with what was trained."""
 
-import os
 import threading
 from dataclasses import replace
 
@@ -33,7 +32,6 @@ WORLDS = {
     "trap": Trap(),
     "tasks-and-first-reports": RandomHierarchy(latent_count=4, report_count=3, subgoal_count=3, episode=2),
 }
-OWN = os.environ.get("GAMESIM_CACHE")
 ANSWERS = ("total-variation", "log-likelihood", "own-prompts")
 
 
@@ -332,12 +330,3 @@ def test_the_experiment_at_a_small_size(monkeypatch):
     assert {"greedy-not-above", "demonstrations-plain", "exploration-does-not-help"} < set(found)
     assert len({tuple(row) for row in study.data}) == 1
     assert len(said) > 10
-
-
-@pytest.mark.slow
-def test_the_experiment(monkeypatch):
-    """2,500 steps: near the exact planner in everything that is asked, and a line for demonstrations."""
-    monkeypatch.delenv("GAMESIM_CACHE") if OWN is None else monkeypatch.setenv("GAMESIM_CACHE", OWN)
-    study = bail_transformer.BailTransformer().run("quick", print)
-    assert {c.id: c.verdict for c in study.claims if c.verdict != "holds"} == {}
-    assert pretraining.cache_folder().is_dir()
