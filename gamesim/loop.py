@@ -199,7 +199,7 @@ def solve(
         state = expanded(solver.init(game), batch + shape)
     else:
         begun = solver.init(Beginning(game, _placed(start, game, own, batch, len(shape))))
-        state = mapped(begun, lambda _, x: x.expand(*batch, *shape, *x.shape[len(batch + shape) :]))
+        state = mapped(begun, lambda _, x: x.expand((*batch, *shape, *x.shape[len(batch + shape) :])))
     run = Run(game, solver, iterations, state, _target(solver), tolerance)
     if tolerance is not None and not isinstance(game, Game):
         _require_falling(run)

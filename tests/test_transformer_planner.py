@@ -330,3 +330,9 @@ def test_the_experiment_at_a_small_size(monkeypatch):
     assert {"greedy-not-above", "demonstrations-plain", "exploration-does-not-help"} < set(found)
     assert len({tuple(row) for row in study.data}) == 1
     assert len(said) > 10
+
+
+def test_a_run_without_seeds_is_the_run_of_its_seed():
+    alone = solve(TINY, BAIL(planner(UNTRAINED)), iterations=4, seed=3)
+    batch = solve(TINY, BAIL(planner(UNTRAINED)), iterations=4, seed=3, seeds=2)
+    assert torch.equal(alone.metric("regret")[0], batch.metric("regret")[0])

@@ -17,7 +17,6 @@ the sign. eta is that of the needle with n boxes, which is this world for K = 1.
 The instance is ours, for the factored queries of He et al., ICML 2024, arXiv 2405.19883, section on many actors.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, final
@@ -25,46 +24,28 @@ from typing import Annotated, final
 import torch
 from torch import Tensor
 
+from gamesim.envs.latent.boxes import PRIZE, SIGN, Boxed
 from gamesim.errors import refuse
-from gamesim.games.latent import Belief, Chance, LatentWorld, Truth
-from gamesim.parameters import Bounds, check
+from gamesim.games.latent import Belief
+from gamesim.parameters import Bounds
 
-Boxes = Annotated[int, Bounds("a whole number from 2 to 1,000,000", 2, 10**6)]
 Actors = Annotated[int, Bounds("a whole number from 1 to 1,000", 1, 1000)]
-EMPTY, PRIZE, SIGN = range(3)
 NOTHING, APART = 0, 1
 """The first reports: nothing yet, and that actors did not do the same."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ManyActors(LatentWorld):
+class ManyActors(Boxed):
     """Sets of boxes, one box for each actor; the right set pays if all open theirs of it, and a sign tells which."""
 
     actors: Actors = 4
     """K."""
-    boxes: Boxes = 8
-    """n: boxes before each actor, and as many latents."""
-    prize: Chance = 0.5
-    """p: how often the right set holds the prize."""
-    blur: Chance = 0.5
-    """delta: how often the sign points anywhere."""
-    truth: Truth = "prior"
-    """The set that is right, by name or number; prior: each run draws its own."""
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.prize > 0:
             raise refuse("prize", self.prize, "a probability above 0")
-        self.truth_law  # noqa: B018  refuses a latent that is not there
-
-    @property
-    def horizon(self) -> int:
-        return 1
-
-    @cached_property
-    def prior(self) -> Tensor:
-        return torch.full((self.boxes,), 1 / self.boxes, **self.like)
 
     @cached_property
     def latents(self) -> tuple[str, ...]:
@@ -113,27 +94,17 @@ class ManyActors(LatentWorld):
     @cached_property
     def _log_likelihood(self) -> Tensor:
         """log P(report | z) for (not together, empty, prize, sign) of set k: [report, (z = k, z != k)]."""
-        b = self.blur / self.boxes
-        chances = [[1.0, 1.0], [1 - self.prize, 1.0], [self.prize, 0.0], [1 - self.blur + b, b]]
+        chances = [(1.0, 1.0), (1 - self.prize, 1.0), (self.prize, 0.0), self.pointing]
         return torch.tensor(chances, **self.like).log()
-
-    def open(self, latent: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        zero = torch.zeros_like(latent)
-        return zero, zero
 
     def move(self, h: int, latent: Tensor, state: Tensor, subgoal: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         n, of = self.boxes, self.opened(subgoal)
         found = (of == latent) & (u[..., 0] < self.prize)
-        anywhere = (u[..., 1] * n).long().clamp(max=n - 1)
-        pointed = torch.where(u[..., 0] < self.blur, anywhere, latent)
-        about = torch.where(of < n, of + n * found.long(), pointed + SIGN * n)
+        about = torch.where(of < n, of + n * found.long(), self.pointed(latent, u) + SIGN * n)
         return torch.zeros_like(latent), torch.where(of > n, APART, 2 + about)
 
     def rewards(self, h: int, task: Tensor, observation: Tensor) -> Tensor:
         return ((observation - 2).div(self.boxes, rounding_mode="floor") == PRIZE).to(**self.like)
-
-    def meet(self, belief: Belief, observation: Tensor) -> Belief:
-        return belief
 
     def update(self, h: int, belief: Belief, subgoal: Tensor, observation: Tensor) -> Belief:
         told = observation >= 2
@@ -148,20 +119,3 @@ class ManyActors(LatentWorld):
 
     def losses(self, h: int, task: Tensor, latent: Tensor, belief: Belief, subgoal: Tensor) -> Tensor:
         return torch.where(self.opened(subgoal) == latent, 0.0, self.prize).to(**self.like)
-
-    @cached_property
-    def value(self) -> Tensor:
-        return torch.full((self.boxes,), self.prize, **self.like)
-
-    @cached_property
-    def _sign(self) -> Tensor:
-        law = torch.nn.functional.one_hot(torch.tensor(self.boxes), self.boxes + 1).to(**self.like)
-        return law.expand(self.actors, -1)
-
-    def explore(self, h: int, observation: Tensor) -> Tensor:
-        """Everybody reads the sign."""
-        return self._sign
-
-    def distinguishability(self) -> float:
-        a, b = 1 - self.blur + self.blur / self.boxes, self.blur / self.boxes
-        return (math.sqrt(a) - math.sqrt(b)) ** 2

@@ -13,51 +13,30 @@ Who follows the Bayes mixture of experts opens boxes one after the other: with n
 The instance is ours, after the hard one of He et al., ICML 2024, arXiv 2405.19883.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, final
+from typing import final
 
 import torch
 from torch import Tensor
 
+from gamesim.envs.latent.boxes import PRIZE, SIGN, Boxed
 from gamesim.errors import refuse
-from gamesim.games.latent import Belief, Chance, LatentWorld, Truth
-from gamesim.parameters import Bounds, check
-
-Boxes = Annotated[int, Bounds("a whole number from 2 to 1,000,000", 2, 10**6)]
-EMPTY, PRIZE, SIGN = range(3)
+from gamesim.games.latent import Belief, Chance
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Needle(LatentWorld):
+class Needle(Boxed):
     """Boxes, one of which may hold a prize, and a sign that no expert needs."""
 
-    boxes: Boxes = 8
-    """n: as many latents, and one more subgoal."""
-    prize: Chance = 0.5
-    """p: how often the right box holds the prize."""
     luck: Chance = 0.0
-    """q: how often another box does; below p."""
-    blur: Chance = 0.5
-    """delta: how often the sign points anywhere."""
-    truth: Truth = "prior"
-    """The box that is right, by name or number; prior: each run draws its own."""
+    """q: how often another box holds a prize; below p."""
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         if not self.luck < self.prize:
             raise refuse("luck", self.luck, f"a probability below prize, {self.prize}")
-        self.truth_law  # noqa: B018  refuses a latent that is not there
-
-    @property
-    def horizon(self) -> int:
-        return 1
-
-    @cached_property
-    def prior(self) -> Tensor:
-        return torch.full((self.boxes,), 1 / self.boxes, **self.like)
 
     @cached_property
     def latents(self) -> tuple[str, ...]:
@@ -91,34 +70,22 @@ class Needle(LatentWorld):
     def _log_likelihood(self) -> Tensor:
         """log P(report | z) for (empty, prize, sign) about box k: [report, (z = k, z != k)]."""
         p, q = self.prize, self.luck
-        b = self.blur / self.boxes
-        return torch.tensor([[1 - p, 1 - q], [p, q], [1 - self.blur + b, b]], **self.like).log()
-
-    def open(self, latent: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        zero = torch.zeros_like(latent)
-        return zero, zero
+        return torch.tensor([[1 - p, 1 - q], [p, q], self.pointing], **self.like).log()
 
     def move(self, h: int, latent: Tensor, state: Tensor, subgoal: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         n, box = self.boxes, subgoal[..., 0]
         found = u[..., 0] < torch.where(box == latent, u.new_tensor(self.prize), u.new_tensor(self.luck))
-        anywhere = (u[..., 1] * n).long().clamp(max=n - 1)
-        pointed = torch.where(u[..., 0] < self.blur, anywhere, latent)
-        report = torch.where(box < n, box + n * found.long(), pointed + SIGN * n)
+        report = torch.where(box < n, box + n * found.long(), self.pointed(latent, u) + SIGN * n)
         return torch.zeros_like(latent), 1 + report
 
     def rewards(self, h: int, task: Tensor, observation: Tensor) -> Tensor:
         return ((observation - 1) // self.boxes == PRIZE).to(**self.like)
 
-    def meet(self, belief: Belief, observation: Tensor) -> Belief:
-        return belief
-
     def update(self, h: int, belief: Belief, subgoal: Tensor, observation: Tensor) -> Belief:
         report, box = (observation - 1) // self.boxes, (observation - 1) % self.boxes
         here, elsewhere = self._log_likelihood[report].unsqueeze(-1).unbind(-2)
-        box = box.unsqueeze(-1).expand(*belief.log.shape[:-1], 1)
-        log = (belief.log + elsewhere).scatter(-1, box, belief.log.gather(-1, box) + here)
-        total = log.logsumexp(-1, keepdim=True)
-        return Belief(torch.where(total == -math.inf, belief.log, log - total))
+        likelihood = elsewhere.expand(*elsewhere.shape[:-1], self.boxes)
+        return belief.weighed(likelihood.scatter(-1, box.unsqueeze(-1), here), ())
 
     def experts(self, h: int, task: Tensor, belief: Belief) -> Tensor:
         return torch.arange(self.boxes).unsqueeze(-1).expand(*belief.log.shape, 1)
@@ -127,19 +94,3 @@ class Needle(LatentWorld):
         box = subgoal[..., 0]
         wrong = self.prize - self.luck * (box < self.boxes).to(**self.like)
         return (box != latent) * wrong
-
-    @cached_property
-    def value(self) -> Tensor:
-        return torch.full((self.boxes,), self.prize, **self.like)
-
-    @cached_property
-    def _sign(self) -> Tensor:
-        return torch.nn.functional.one_hot(torch.tensor([self.boxes]), self.boxes + 1).to(**self.like)
-
-    def explore(self, h: int, observation: Tensor) -> Tensor:
-        """Read the sign."""
-        return self._sign
-
-    def distinguishability(self) -> float:
-        a, b = 1 - self.blur + self.blur / self.boxes, self.blur / self.boxes
-        return (math.sqrt(a) - math.sqrt(b)) ** 2

@@ -161,13 +161,20 @@ def _capped(eps: float, cap: float | Tensor) -> float | Tensor:
     return min(eps, cap) if isinstance(cap, float) else _of_runs(cap.clamp(max=eps))
 
 
-def theory_epsilon(world: LatentWorld, episodes: int, horizon: int | None = None) -> float:
-    """min{1, sqrt(H K log(c_Z |Z| sqrt T) / (T eta))}; 1 where latents cannot be told apart."""
-    eta = _eta(world)
-    if eta <= 0 or not math.isfinite(world.coverage):
+def theory_epsilon(world: LatentWorld, episodes: int, ends: int | None = None) -> float:
+    """min{1, sqrt(H K log(c_Z |Z| sqrt T) / (t eta))}, t = episodes, T = ends, the same unless given.
+
+    1 where latents cannot be told apart.
+    """
+    if _no_bound(world):
         return 1.0
-    terms = math.log(world.coverage * len(world.prior) * math.sqrt(horizon or episodes))
-    return min(1.0, math.sqrt(world.horizon * world.actors * terms / (episodes * eta)))
+    return min(1.0, math.sqrt(_needed(world, ends or episodes) / episodes))
+
+
+def _needed(world: LatentWorld, episodes: int) -> float:
+    """H K log(c_Z |Z| sqrt T) / eta, in episodes."""
+    terms = math.log(world.coverage * len(world.prior) * math.sqrt(episodes))
+    return world.horizon * world.actors * terms / _eta(world)
 
 
 @lru_cache(maxsize=64)
@@ -195,8 +202,7 @@ def _burns(world: LatentWorld, episodes: int, cap: float | Tensor) -> list[str]:
     least = float(torch.as_tensor(cap).min())
     if min(eps, least) <= 0.5:
         return []
-    terms = math.log(world.coverage * len(world.prior) * math.sqrt(episodes))
-    needed = math.ceil(4 * world.horizon * world.actors * terms / _eta(world))
+    needed = math.ceil(4 * _needed(world, episodes))
     return [
         f"exploration: eps = {eps:.2g}: below about {needed:,} episodes the theory's exploration only burns them; "
         f"give a cap, as theory({episodes}, cap=0.2), or follow the planner"

@@ -162,7 +162,7 @@ def _told(made: Pretrained, memory: Prompted, new: Tensor) -> Prompted:
     front, held = torch.broadcast_shapes(new.shape[:-1], memory.count.shape), memory.count.dim()
     new = new.expand(*front, -1).to(memory.tokens.device)
     tokens, keys, values, count, off, decisions = (
-        x.expand(*front, *x.shape[held:])
+        x.expand((*front, *x.shape[held:]))
         for x in (memory.tokens, memory.keys, memory.values, memory.count, memory.off, memory.decisions)
     )
     logits, after = made.model.extend(Memory(keys, values, count), new)
