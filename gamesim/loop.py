@@ -8,7 +8,7 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,7 +23,7 @@ from gamesim.errors import Caution, InvalidInput, MissingExtra, refuse
 from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_iterate
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
-from gamesim.states import expanded, mapped, rebuilt
+from gamesim.states import expanded, mapped, rebuilt, tensors
 from gamesim.traces import Every, Snapshot, Trace, next_due, rises
 
 
@@ -102,11 +102,17 @@ class Run:
     seconds: float = 0.0
     status: Status = Status.RUNNING
     trace: Trace = field(default_factory=Trace)
+    diverged: Tensor = field(default_factory=lambda: torch.tensor(False))
+    """Which members of the batch are no longer finite, [*batch]; they wait at the start and are measured no more."""
 
     @property
     def policy(self) -> Policy:
         policy: Policy = self.state.policy
         return policy
+
+    def going(self) -> Policy:
+        """The policy of those members of a batch that have not diverged, [member, ...]; of a single run, its policy."""
+        return tuple(p[~self.diverged] for p in self.policy) if self.diverged.any() else self.policy
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class Result:
     """What `solve` returns."""
 
     policy: Policy = field(repr=False)
-    """The last policy; with seeds, each tensor has the leading dimension [seed]."""
+    """The last policy; with seeds, each tensor has the leading dimension [seed]; NaN for those that diverged."""
     status: Status
     trace: Trace = field(repr=False)
     state: Any = field(repr=False)
@@ -122,6 +128,8 @@ class Result:
     seconds: float
     target: str
     """The metric that the tolerance is about."""
+    diverged: Tensor = field(default_factory=lambda: torch.tensor(False), repr=False)
+    """Which members of the batch stopped being finite, [*batch]; the others went on as if alone."""
 
     def metric(self, name: str) -> Tensor:
         """A metric over the run, [*batch, row]; [1, row] for a single run."""
@@ -156,7 +164,7 @@ def solve(
     *,
     iterations: int = 100,
     tolerance: float | None = None,
-    seeds: int | None = None,
+    seeds: int | Sequence[int] | None = None,
     seed: int = 0,
     every: Every = 1,
     average: bool = False,
@@ -169,16 +177,20 @@ def solve(
     iterations: steps of the solver; row 0 of the trace measures the starting policy.
     tolerance:  stop when the worst of the batch has target <= tolerance; the target is `regularized_exploitability`
                 for a solver with a temperature, `exploitability` otherwise, or the first metric of a game without it.
-    seeds:      a leading batch dimension of so many seeds `seed`, `seed + 1`, ...; None runs one without it.
+    seeds:      a leading batch dimension of so many seeds `seed`, `seed + 1`, ...; None runs one without it. A list
+                of seeds is the batch itself: hyper-parameters that are tensors of its length go along, one with each.
     every:      measure each so many iterations (and the first and the last); "log" at about twelve to a decade.
     average:    report the mean of the iterates instead of the last one.
     start:      begin at this policy instead of the game's own; with a leading dimension, each seed at its own.
+
+    A member of a batch that is no longer finite stops there, with advice; the others go on as if it had never been.
     """
     iterations = _whole("iterations", iterations, 0)
     every, seed = every if every == "log" else _whole("every", every, 1), _whole("seed", seed, 0)
     if tolerance is not None:
         tolerance = convert(tolerance, NonNegative, "tolerance")
-    batch = () if seeds is None else (_whole("seeds", seeds, 1, 10**6),)
+    listed = _listed(seeds, seed)
+    batch = () if seeds is None else (len(listed),)
     observers = list(observers)
     _require_fit(game, solver)
     cautions = getattr(solver, "cautions", lambda game: ())
@@ -193,17 +205,23 @@ def solve(
         warnings.warn(words, Caution, stacklevel=2)
 
     solver, shape = _batched(solver, own[0], max(p.dim() for p in own))
-    if batch + shape:
+    if isinstance(seeds, Sequence) and shape:  # one hyper-parameter with each seed
+        if shape != batch:
+            raise refuse("seeds", f"{len(listed)} of them", f"as many as there are hyper-parameters: {list(shape)}")
+        shape = ()
+    front = batch + shape
+    if front:
         require_batch(game)
     if start is None:
-        state = expanded(solver.init(game), batch + shape)
+        state = expanded(solver.init(game), front)
     else:
         begun = solver.init(Beginning(game, _placed(start, game, own, batch, len(shape))))
-        state = mapped(begun, lambda _, x: x.expand((*batch, *shape, *x.shape[len(batch + shape) :])))
+        state = mapped(begun, lambda _, x: x.expand((*front, *x.shape[len(front) :])))
     run = Run(game, solver, iterations, state, _target(solver), tolerance)
+    run.diverged, begun = torch.zeros(front, dtype=torch.bool), state
     if tolerance is not None and not isinstance(game, Game):
         _require_falling(run)
-    run.trace.first_seed = seed
+    run.trace.first_seed = 0 if isinstance(seeds, Sequence) else seed
 
     def due(iteration: int) -> bool:
         return iteration == iterations or next_due(iteration - 1, every) == iteration
@@ -211,7 +229,8 @@ def solve(
     if resume is not None:
         run.state, run.iteration = rebuilt(run.state, resume.tensors), resume.iteration
         run.trace = resume.trace.only(due)
-    stream = Stream(seed if seeds is None else [seed + i for i in range(seeds)])
+        run.diverged = run.trace.ended(front) if front else run.diverged
+    stream = Stream(seed if seeds is None else listed)
     started = time.perf_counter()
     with ExitStack() as ends:
         for observer in observers:
@@ -220,19 +239,24 @@ def solve(
         if run.trace.iterations[-1:] == [run.iteration]:
             _judge(run)
         elif due(run.iteration):  # the start, or a run that was stopped before it could measure where it was
-            _measure(run, observers)
+            _measure(run, observers, begun)
         while run.status is Status.RUNNING:
             if run.iteration >= iterations:
                 run.status = Status.OUT_OF_ITERATIONS
                 break
             until = min(iterations, next_due(run.iteration, every))
-            run.state, run.iteration = _advance(solver, run, until, every, stream)  # together: no signal comes between
+            advanced = _advance(solver, run, until, every, stream)
+            run.state, run.iteration = _kept_out(run, *advanced, begun)  # together: no signal comes between
             run.seconds = time.perf_counter() - started
             if due(run.iteration):
-                _measure(run, observers)
+                _measure(run, observers, begun)
             _tell(run, [o.iterated(run) for o in observers])
         run.seconds = time.perf_counter() - started
-    return Result(run.policy, run.status, run.trace, run.state, run.iteration, run.seconds, run.target)
+    if front and bool(run.diverged.any()) and run.status is not Status.INTERRUPTED:
+        run.status = Status.DIVERGED
+    nan = tuple(_where(run.diverged, torch.full_like(p, math.nan), p) for p in run.policy)
+    policy = nan if bool(run.diverged.any()) else run.policy
+    return Result(policy, run.status, run.trace, run.state, run.iteration, run.seconds, run.target, run.diverged)
 
 
 class Beginning:
@@ -273,7 +297,7 @@ def _advance(solver: Any, run: Run, until: int, every: Every, stream: Stream) ->
     return solver.step(t, run.game, run.state, stream.at(t)), t + 1
 
 
-def _measure(run: Run, observers: Sequence[Observer]) -> None:
+def _measure(run: Run, observers: Sequence[Observer], begun: Any) -> None:
     measured = measure(run.game, run.policy, **_measures(run.solver, run.game))
     if isinstance(run.game, Game) and "exploitability" not in measured:
         raise InvalidInput(f"{type(run.game).__name__}.metrics: 'exploitability' is missing")
@@ -286,6 +310,8 @@ def _measure(run: Run, observers: Sequence[Observer]) -> None:
                 f"shape {tuple(value.shape)}",
                 f"the batch shape, as {next(iter(measured))} has: {tuple(shape)}",
             )
+    if run.diverged.dim() and shape == run.diverged.shape:
+        measured = _set_apart(run, measured, begun)
     run.trace.add(run.iteration, measured)
     _judge(run)
     _tell(run, [observer.measured(run) for observer in observers])
@@ -295,11 +321,61 @@ def _judge(run: Run) -> None:
     """Diverged, converged or neither, by the newest measure."""
     newest = {name: values[-1] for name, values in run.trace.metrics.items()}
     run.target = _found(run.target, newest)
-    finite = all(bool(v.isfinite().all()) for v in newest.values())
-    if not finite or not all(bool(p.isfinite().all()) for p in run.policy) or _beyond(run, newest):
+    lost, advice = _lost(run, newest)
+    if bool(lost.all()):
         run.status = Status.DIVERGED
-    elif run.tolerance is not None and float(newest[run.target].max()) <= run.tolerance:
+        if advice:
+            warnings.warn(advice, Caution, stacklevel=4)
+    elif run.tolerance is not None and float(newest[run.target].reshape(*lost.shape, -1)[~lost].max()) <= run.tolerance:
         run.status = Status.CONVERGED
+
+
+def _lost(run: Run, newest: Mapping[str, Tensor]) -> tuple[Tensor, str]:
+    """Which members of the batch are not finite or larger than can be, [*batch], with the advice of a limit."""
+    lost, advice = run.diverged, ""
+    for value in newest.values():
+        lost = lost | ~value.detach().to(lost.device).isfinite().reshape(*lost.shape, -1).all(-1)
+    for p in run.policy:
+        lost = lost | ~p.detach().isfinite().flatten(lost.dim()).all(-1).to(lost.device)
+    limits: dict[str, tuple[float, str]] = getattr(run.solver, "limits", lambda game: {})(run.game)
+    own = getattr(getattr(run.state, "inner", run.state), "metrics", {})  # where iterates are averaged, of the last one
+    for name, (most, what) in limits.items():
+        values = (own | dict(newest))[name].detach().abs().to(lost.device).reshape(*lost.shape, -1).amax(-1)
+        if bool((~lost & (values > most)).any()):
+            value = float(values[~lost].max())
+            advice = f"{name}: {value:.3g} at iteration {run.iteration}, expected at most {most:.3g}; {what}"
+        lost = lost | (values > most)
+    return lost, advice
+
+
+def _set_apart(run: Run, measured: dict[str, Tensor], begun: Any) -> dict[str, Tensor]:
+    """Those that are lost from now on wait at the start and count no more; unless nobody is left, then all is kept."""
+    lost, advice = _lost(run, measured)
+    new = lost & ~run.diverged
+    if not bool(lost.any()) or bool(lost.all()):
+        return measured
+    if bool(new.any()):
+        seeds = [run.trace.first_seed + i for i in new.flatten().nonzero()[:, 0].tolist()]
+        shown = ", ".join(map(str, seeds[:8])) + (f", ... ({len(seeds)} in all)" if len(seeds) > 8 else "")
+        why = advice or Status.DIVERGED.value.partition(": ")[2]
+        words = f"seed {shown}: no longer finite at iteration {run.iteration} and stopped; the others go on; {why}"
+        warnings.warn(words, Caution, stacklevel=4)
+    run.diverged = lost
+    run.state, _ = _kept_out(run, run.state, run.iteration, begun)
+    return {name: x.detach().masked_fill(lost.to(x.device), math.nan) for name, x in measured.items()}
+
+
+def _kept_out(run: Run, state: Any, iteration: int, begun: Any) -> tuple[Any, int]:
+    """The state with those that diverged at the start, so that nothing of theirs is ever not finite."""
+    if not bool(run.diverged.any()):
+        return state, iteration
+    first = tensors(begun)
+    return mapped(state, lambda name, x: _where(run.diverged, first[name].to(x), x)), iteration
+
+
+def _where(which: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """x for the members of a batch that `which` names, else y; both [*batch, ...]."""
+    return torch.where(which.to(y.device).reshape(*which.shape, *[1] * (y.dim() - which.dim())), x, y)
 
 
 def _found(target: str, metrics: Iterable[str]) -> str:
@@ -314,19 +390,6 @@ def _require_falling(run: Run) -> None:
     if rises(target):
         wanted = f"none: {type(run.game).__name__} is known by its {target} alone, of which nobody knows the most"
         raise refuse("tolerance", run.tolerance, wanted)
-
-
-def _beyond(run: Run, newest: dict[str, Tensor]) -> bool:
-    """Whether a metric of the solver's own is larger than one of a run that makes sense; says so, with its advice."""
-    limits: dict[str, tuple[float, str]] = getattr(run.solver, "limits", lambda game: {})(run.game)
-    own = getattr(getattr(run.state, "inner", run.state), "metrics", {})  # where iterates are averaged, of the last one
-    for name, (most, advice) in limits.items():
-        value = float((own | newest)[name].abs().max())
-        if value > most:
-            words = f"{name}: {value:.3g} at iteration {run.iteration}, expected at most {most:.3g}; {advice}"
-            warnings.warn(words, Caution, stacklevel=4)
-            return True
-    return False
 
 
 def _measures(solver: Any, game: Any) -> dict[str, Any]:
@@ -410,6 +473,18 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
         raise refuse(
             type(solver).__name__, found, "batches of parameters that broadcast, as [3, 1] and [2] do"
         ) from None
+
+
+def _listed(seeds: Any, seed: int) -> list[int]:
+    """Every seed of a batch, in order."""
+    if seeds is None:
+        return [seed]
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str):
+        return [seed + i for i in range(_whole("seeds", seeds, 1, 10**6))]
+    if not 1 <= len(seeds) <= 10**6 or seed:
+        wanted = "a list of 1 to 1,000,000 seeds, and no `seed` beside it"
+        raise refuse("seeds", f"{len(seeds)} of them" + (f" and seed {seed}" if seed else ""), wanted)
+    return [_whole(f"seeds[{i}]", s, 0) for i, s in enumerate(seeds)]
 
 
 def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:

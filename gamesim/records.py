@@ -183,7 +183,7 @@ class Record(Observer):
     def _keep_if_best(self, run: Run) -> None:
         """Save the policy where the first metric, mean over the batch, is the best so far."""
         name = next(iter(run.trace.metrics))
-        means = [float(x.mean()) * (1 if rises(name) else -1) for x in run.trace.metrics[name]]
+        means = [float(x.nanmean()) * (1 if rises(name) else -1) for x in run.trace.metrics[name]]
         finite = [x for x in means if math.isfinite(x)]
         if not math.isfinite(means[-1]) or means[-1] < max(finite) or means[-1] in finite[:-1]:
             return
@@ -243,7 +243,7 @@ class Record(Observer):
         """The final policy and flow of a family that has a picture, for figures."""
         if run.status is Status.DIVERGED or not callable(getattr(run.game, "picture", None)):
             return
-        tensors, words = run.game.picture(run.policy)
+        tensors, words = run.game.picture(run.going())
         parts = {name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()}
         note = {"words": to_json(words)}  # one entry: safetensors writes several in any order
         write_with(self.folder / "play.safetensors", lambda spare: _save(parts, spare, metadata=note))
@@ -376,10 +376,10 @@ def read_trace(folder: Path, until: int | None = None) -> Trace:
 
 
 def summarize(folder: Path, config: Mapping[str, Any], result: Result) -> dict[str, Any]:
-    """The JSON of `gamesim run`: means over seeds of every metric of the trace."""
+    """The JSON of `gamesim run`: means of every metric of the trace, over the seeds that did not diverge."""
     metrics, adding = {}, getattr(result.state, "metrics", {})  # what adds up along a run is best read at its end
     for name, values in result.trace.metrics.items():
-        means = [float(v.mean()) for v in values]
+        means = [float(v.nanmean()) for v in values]
         finite = [m for m in means if math.isfinite(m)]
         best = means[-1] if name in adding else (max if rises(name) else min)(finite, default=math.nan)
         metrics[name] = {"first": means[0], "last": means[-1], "best": best}
@@ -391,5 +391,6 @@ def summarize(folder: Path, config: Mapping[str, Any], result: Result) -> dict[s
         "status": result.status.label,
         "message": result.status.value,
         "metrics": metrics,
+        "diverged": [{"seed": seed, "iteration": iteration} for seed, iteration in result.trace.losses()],
         "seconds": round(result.seconds, 6),
     }

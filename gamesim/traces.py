@@ -57,6 +57,20 @@ class Trace:
             self.first_seed,
         )
 
+    def ended(self, batch: tuple[int, ...]) -> Tensor:
+        """Which members of a batch were no longer measured at the newest measure, [*batch]: those that diverged."""
+        newest = [x[-1].reshape(batch) for x in self.metrics.values()]
+        return torch.stack(newest).isnan().all(0) if newest else torch.zeros(batch, dtype=torch.bool)
+
+    def losses(self) -> list[tuple[int, int]]:
+        """(seed, iteration) for every member of the batch that diverged: when it was first not finite."""
+        if not self.metrics:
+            return []
+        fine = torch.stack([torch.stack([v.reshape(-1) for v in x]) for x in self.metrics.values()]).isfinite().all(0)
+        firsts = (~fine).to(torch.uint8).argmax(0).tolist()
+        gone = (~fine[-1]).nonzero()[:, 0].tolist()
+        return [(self.first_seed + i, self.iterations[firsts[i]]) for i in gone]
+
     def rows(self, last: bool = False) -> list[tuple[int, int, str, float]]:
         """Tidy (iteration, seed, metric, value); a batch of more than seeds is flattened. `last`: only the newest."""
         which = range(len(self.iterations))[-1:] if last else range(len(self.iterations))

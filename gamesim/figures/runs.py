@@ -172,10 +172,13 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
             if positive:  # nor has what is zero until something happens
                 begun = np.maximum.accumulate(np.nan_to_num(values) > FLOOR, axis=0).mean(axis=1) > 0.75
                 values[: int(begun.argmax())] = np.nan
-            low, middle, high = np.percentile(values.clip(FLOOR) if positive else values, (25, 50, 75), axis=1)
+            gone = np.isnan(values).all(axis=1)  # nothing is left to take a median of
+            shown = np.where(gone[:, None], FLOOR, values.clip(FLOOR) if positive else values)
+            low, middle, high = np.where(gone, np.nan, np.nanpercentile(shown, (25, 50, 75), axis=1))
             label = words.get(name, name.replace("return_", "return of player ")) if len(lines) == 1 else line.name
-            if bool(np.isnan(values[-1]).any()):
-                label += " (diverged)"
+            lost = int(np.isnan(values[-1]).sum())
+            if lost:
+                label += " (diverged)" if lost == values.shape[1] else f" ({lost} of {values.shape[1]} diverged)"
             point = "o" if len(values) == 1 else None
             (drawn,) = axes.plot(line.trace.iterations, middle, label=label, lw=1.8, marker=point)
             if values.shape[1] > 1:
