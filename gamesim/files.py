@@ -3,13 +3,15 @@
 A write is a temporary file, fsync, rename, fsync of the folder: a reader sees the old file or the new one, whole.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from gamesim.errors import InvalidInput, refuse
 from gamesim.parameters import plain
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors of the machine, whatever name was typed."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -31,18 +35,36 @@ def require_name(name: str, field: str = "name") -> str:
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file, then put it in place of `path` at once."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    spare = Path(temporary)
+    with naming(path):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        spare = Path(temporary)
+        try:
+            write(spare)
+            with spare.open("rb+") as f:
+                os.fsync(f.fileno())
+            spare.chmod(0o644)
+            spare.replace(path)
+        finally:
+            spare.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the system refuses inside is said of this file: an error of a write or a sync knows no name, or a spare one.
+
+    >>> with naming(Path("a.txt")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'a.txt'
+    """
     try:
-        write(spare)
-        with spare.open("rb+") as f:
-            os.fsync(f.fileno())
-        spare.chmod(0o644)
-        spare.replace(path)
-    finally:
-        spare.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -103,12 +125,14 @@ def own_folder(path: Path, field: str = "out") -> Path:
         raise refuse(field, str(path), "a folder, not a link")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
+        with tempfile.TemporaryFile(prefix=".", suffix=".tmp", dir=path):  # seen by others on some file systems
             pass
     except FileExistsError:
         raise refuse(field, str(path), "a folder; a file of that name is in the way") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
+        if isinstance(error, OSError) and error.errno in FAILED:  # the path is fine
+            raise OSError(error.errno, reason, str(path)) from None
         raise refuse(field, str(path), f"a folder that can be written to ({reason})") from None
     return path
 
@@ -117,22 +141,43 @@ class Lock:
     """An exclusive lock on a folder, held by this process until released; a second process is refused."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._path = folder / ".lock"
         self._new = not self._path.exists()
-        self._file = self._path.open("a")
+        taken = refuse("out", str(folder), "a folder that no other gamesim process is writing to now")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = (
-                os.stat(self._path).st_ino == os.fstat(self._file.fileno()).st_ino
-            )  # it may have been removed meanwhile
-        except OSError:
-            held = False
-        if not held:
+            self._file = self._path.open("a")
+        except FileNotFoundError:  # another process made the folder, and took it away again
+            raise taken from None
+        try:
+            with naming(self._path):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             self._file.close()
-            raise refuse("out", str(folder), "a folder that no other gamesim process is writing to now")
+            raise taken from None
+        except BaseException:
+            self._file.close()
+            raise
+        if not self.held:  # it was removed meanwhile
+            self._file.close()
+            raise taken
+
+    @property
+    def held(self) -> bool:
+        """Whether the folder's lock is still this one: not if somebody removed the folder, or put another there."""
+        try:
+            return not self._file.closed and os.path.samestat(self._path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def require(self) -> None:
+        """Stop a process whose folder is gone, before it writes into one that may be another's by now."""
+        if not self.held:
+            words = "the folder was removed or replaced while a process wrote to it"
+            raise OSError(errno.ESTALE, words, str(self._folder))
 
     def release(self, remove: bool = False) -> None:
         """Let go; with `remove` the file that this lock made goes, too, while it is still held."""
-        if remove and self._new and not self._file.closed:
+        if remove and self._new and self.held:
             self._path.unlink(missing_ok=True)
         self._file.close()

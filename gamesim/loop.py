@@ -192,7 +192,7 @@ def solve(
     listed = _listed(seeds, seed)
     batch = () if seeds is None else (len(listed),)
     observers = list(observers)
-    _require_fit(game, solver)
+    require_fit(game, solver)
     cautions = getattr(solver, "cautions", lambda game: ())
     if average:
         solver = Averaged(solver)
@@ -340,10 +340,11 @@ def _lost(run: Run, newest: Mapping[str, Tensor]) -> tuple[Tensor, str]:
     limits: dict[str, tuple[float, str]] = getattr(run.solver, "limits", lambda game: {})(run.game)
     own = getattr(getattr(run.state, "inner", run.state), "metrics", {})  # where iterates are averaged, of the last one
     for name, (most, what) in limits.items():
-        values = (own | dict(newest))[name].detach().abs().to(lost.device).reshape(*lost.shape, -1).amax(-1)
+        measured = (own | dict(newest))[name].detach().abs()
+        values = measured.to(lost.device).reshape(*lost.shape, -1).amax(-1)
         if bool((~lost & (values > most)).any()):
-            value = float(values[~lost].max())
-            advice = f"{name}: {value:.3g} at iteration {run.iteration}, expected at most {most:.3g}; {what}"
+            largest = float(values[~lost].max())
+            advice = f"{name}: {largest:.3g} at iteration {run.iteration}, expected at most {most:.3g}; {what}"
         lost = lost | (values > most)
     return lost, advice
 
@@ -412,7 +413,8 @@ def _target(solver: Any) -> str:
     return "regularized_exploitability" if regularized else "exploitability"
 
 
-def _require_fit(game: Any, solver: Any) -> None:
+def require_fit(game: Any, solver: Any) -> None:
+    """Refuse a solver that is not for this game, and say which are."""
     if isinstance(game, type) or isinstance(solver, type):
         which = game if isinstance(game, type) else solver
         raise refuse("solve", which.__name__, f"an instance: {which.__name__}()")

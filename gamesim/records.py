@@ -36,7 +36,7 @@ from torch import Tensor
 
 from gamesim import kernels
 from gamesim.errors import InvalidInput, refuse
-from gamesim.files import Lock, fingerprint, own_folder, read_json, to_json, write_json, write_text, write_with
+from gamesim.files import Lock, fingerprint, naming, own_folder, read_json, to_json, write_json, write_text, write_with
 from gamesim.loop import Observer, Result, Run, Status
 from gamesim.parameters import plain
 from gamesim.states import tensors as tensors_of
@@ -155,7 +155,7 @@ class Record(Observer):
 
     def abandon(self) -> None:
         """Let the folder go; what was made for a run that then was refused is taken away again."""
-        unused = {p.name for p in self.folder.iterdir()} <= {".lock"}
+        unused = self.folder.is_dir() and {p.name for p in self.folder.iterdir()} <= {".lock"}
         self.lock.release(remove=not (self.folder / "config.json").exists())
         if unused:
             for folder in self._made:
@@ -171,11 +171,14 @@ class Record(Observer):
         csv.writer(text, lineterminator="\n").writerows([HEADER, *_texts(run.trace)])
         write_text(self.folder / "trace.csv", text.getvalue())
         self._trace = (self.folder / "trace.csv").open("a", newline="", encoding="utf-8")
+        if run.trace.iterations[-1:] == [run.iteration] and getattr(run.game, "keeps_best", False):
+            self._keep_if_best(run)  # it may have been stopped in between
 
     def measured(self, run: Run) -> Status | None:
         assert self._trace is not None
-        csv.writer(self._trace, lineterminator="\n").writerows(_texts(run.trace, last=True))
-        self._trace.flush()
+        with naming(self.folder / "trace.csv"):
+            csv.writer(self._trace, lineterminator="\n").writerows(_texts(run.trace, last=True))
+            self._trace.flush()
         if getattr(run.game, "keeps_best", False):
             self._keep_if_best(run)
         return None
@@ -188,6 +191,7 @@ class Record(Observer):
         if not math.isfinite(means[-1]) or means[-1] < max(finite) or means[-1] in finite[:-1]:
             return
         parts = {f"policy.{i}": x.detach().cpu().contiguous().clone() for i, x in enumerate(run.policy)}
+        self.lock.require()
         note = {"note": to_json({"iteration": run.iteration, "metric": name, "value": float(means[-1])})}
         write_with(self.folder / BEST, lambda spare: _save(parts, spare, metadata=note))
 
@@ -203,22 +207,28 @@ class Record(Observer):
         state = {name: x.detach().contiguous().cpu() for name, x in tensors_of(run.state).items()}
         if not all(bool((x.isfinite() | x.isneginf()).all()) for x in state.values() if x.is_floating_point()):
             return
-        if self._trace is not None:
-            self._trace.flush()
-            os.fsync(self._trace.fileno())
+        self.lock.require()
+        self._sync_trace()
         path = self.folder / STATE
         note = {"iteration": str(run.iteration)}
 
         def write(spare: Path) -> None:
             _save({name: x.clone() if _shares(x, state) else x for name, x in state.items()}, spare, metadata=note)
-            known = read_hashes(self.folder)[-2:]
-            whole = path.exists() and fingerprint(path) in known  # a broken one must not displace the one before
-            self._manifest([*known, fingerprint(spare)])
+            known = read_hashes(self.folder)
+            there = {p: fingerprint(p) for p in (self.folder / PREVIOUS, path) if p.is_file()}
+            whole = there.get(path) in known  # a broken one must not displace the one before
+            self._manifest([*(x for x in there.values() if x in known), fingerprint(spare)])
             if whole:
                 path.replace(self.folder / PREVIOUS)
 
         write_with(path, write)
         self._saved, self._saved_at = time.monotonic(), run.iteration
+
+    def _sync_trace(self) -> None:
+        if self._trace is not None:
+            with naming(self.folder / "trace.csv"):
+                self._trace.flush()
+                os.fsync(self._trace.fileno())
 
     def _manifest(self, hashes: list[str]) -> None:
         facts = {
@@ -233,6 +243,8 @@ class Record(Observer):
         if self._trace is None:
             return
         try:
+            self.lock.require()
+            self._sync_trace()
             self.checkpoint(run)
             self._play(run)
         finally:
@@ -250,6 +262,7 @@ class Record(Observer):
 
     def finish(self, result: Result) -> dict[str, Any]:
         """The summary and, last of all, DONE; then the folder is released. Returns the summary."""
+        self.lock.require()
         summary = summarize(self.folder, self.config, result)
         write_json(self.folder / "summary.json", summary)
         write_text(self.folder / "DONE", f"{summary['status']} after {summary['iterations']} iterations\n")
@@ -295,7 +308,9 @@ def first_difference(name: str, before: Any, now: Any) -> str | None:
 
 def read_hashes(folder: Path) -> list[str]:
     path = folder / "manifest.json"
-    return list(read_json(path).get("states", [])) if path.exists() else []
+    found = read_json(path) if path.exists() else {}
+    states = found.get("states") if isinstance(found, dict) else None
+    return [x for x in states if isinstance(x, str)] if isinstance(states, list) else []
 
 
 def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from gamesim.files import to_json, write_json
 from gamesim.games import Policy
 from gamesim.games.game import require_policy
 from gamesim.kernels import fused as fused_kernels
-from gamesim.loop import Result, Status, solve
+from gamesim.loop import Observer, Result, Status, solve
 from gamesim.parameters import build
 from gamesim.populations.behaviour import roam
 from gamesim.progress import Progress, announced
@@ -48,47 +49,59 @@ def run_on_disk(
             raise refuse("device", device, f"cpu: {ids[0]} has no parameter `device`")
         given[0].setdefault("device", device)
     game, solver = (build(kind, typed, what=id) for kind, typed, id in zip(classes, given, ids, strict=True))
-    signals = Signals()
-    with signals, fused_kernels(fused):
+    with Signals() as signals, fused_kernels(fused):
         config = settings(
             game, solver, ids=ids, given=given, iterations=iterations, tolerance=tolerance, seeds=seeds, seed=seed,
             every=every, start=start, average=average, command=command,
         )  # fmt: skip
-        keeping = getattr(solver, "kept_in", nullcontext)  # what a solver writes beside its run
         record = Record(out or Path("runs") / name_of(config), config, resume=resume)
-        try:
-            with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
-                getattr(game, "prepare", lambda: None)()
-                if every != 1:  # only then does a solver take many steps at once
-                    getattr(solver, "prepare", lambda game: None)(game)
-            with keeping(record.folder) as kept:
-                result = solve(
-                    game, solver, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
-                    seed=seed, every=every, average=average, resume=record.snapshot,
-                    start=None if start == "game" else random_start(game, seeds, seed),
-                    observers=[record, signals, *([Progress()] if show else [])],
-                )  # fmt: skip
-            _say_if_solved(result, start)
-            figures = save(draw(record.folder), record.folder / "figures", "convergence")
-            usage = getattr(kept, "usage", None)
-            if usage is not None:
-                write_json(record.folder / "usage.json", usage)
-            summary = record.finish(result) | ({} if usage is None else {"usage": usage})
-        except BaseException as stop:
-            record.abandon()
-            if isinstance(stop, Interrupted):
-                return Outcome(128 + int(stop.args[0]))
-            raise
+        return solve_on_disk(
+            game, solver, record, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
+            seed=seed, every=every, average=average, start=start, signals=signals, figures=True,
+            observers=[Progress()] if show else [],
+        )  # fmt: skip
+
+
+def solve_on_disk(
+    game: Any, solver: Any, record: Record, *, iterations: int, tolerance: float | None,
+    seeds: int | Sequence[int] | None, seed: int, every: Every, average: bool, start: str, signals: Signals,
+    figures: bool, observers: Sequence[Observer] = (),
+) -> Outcome:  # fmt: skip
+    """Solve into an open record: prepare, run, draw, finish; what is interrupted can be resumed, what fails, too."""
+    keeping = getattr(solver, "kept_in", nullcontext)  # what a solver writes beside its run
+    try:
+        with announced("compiling the fused kernels, once on this machine (about ten seconds)"):
+            getattr(game, "prepare", lambda: None)()
+            if every != 1:  # only then does a solver take many steps at once
+                getattr(solver, "prepare", lambda game: None)(game)
+        with keeping(record.folder) as kept:
+            result = solve(
+                game, solver, iterations=iterations, tolerance=tolerance, seeds=seeds, seed=seed, every=every,
+                average=average, resume=record.snapshot, observers=[record, signals, *observers],
+                start=None if start == "game" else random_start(game, seeds, seed),
+            )  # fmt: skip
+        _say_if_solved(result, start)
+        drawn = save(draw(record.folder), record.folder / "figures", "convergence") if figures else []
+        usage = getattr(kept, "usage", None)
+        if usage is not None:
+            write_json(record.folder / "usage.json", usage)
+        summary = record.finish(result) | ({} if usage is None else {"usage": usage})
+    except BaseException as stop:
+        record.abandon()
+        if isinstance(stop, Interrupted):
+            return Outcome(128 + int(stop.args[0]))
+        raise
     codes = {Status.INTERRUPTED: 128 + signals.caught, Status.DIVERGED: 1}
-    return Outcome(codes.get(result.status, 0), summary, figures)
+    return Outcome(codes.get(result.status, 0), summary, drawn)
 
 
-def random_start(game: Any, seeds: int, seed: int) -> Policy:
+def random_start(game: Any, seeds: int | Sequence[int] | None, seed: int) -> Policy:
     """A policy for each seed whose rows are uniform on the simplex, drawn apart from what play draws."""
     own = game.start()
     require_policy(own, field="start")
-    stream = Stream(seed if seeds == 1 else [seed + i for i in range(seeds)], iteration=2**32 - 2)
-    batch = () if seeds == 1 else (seeds,)
+    listed = seed if seeds is None else [seed + i for i in range(seeds)] if isinstance(seeds, int) else list(seeds)
+    stream = Stream(listed, iteration=2**32 - 2)
+    batch = () if isinstance(listed, int) else (len(listed),)
     spread = [-stream.uniform((*batch, *x.shape), x.dtype, x.device).log() for x in own]
     return tuple(y / y.sum(-1, keepdim=True) for y in spread)
 

@@ -59,8 +59,8 @@ class Trace:
 
     def ended(self, batch: tuple[int, ...]) -> Tensor:
         """Which members of a batch were no longer measured at the newest measure, [*batch]: those that diverged."""
-        newest = [x[-1].reshape(batch) for x in self.metrics.values()]
-        return torch.stack(newest).isnan().all(0) if newest else torch.zeros(batch, dtype=torch.bool)
+        newest = [x[-1].reshape(*batch, -1).isnan().all(-1) for x in self.metrics.values()]
+        return torch.stack(newest).all(0) if newest else torch.zeros(batch, dtype=torch.bool)
 
     def losses(self) -> list[tuple[int, int]]:
         """(seed, iteration) for every member of the batch that diverged: when it was first not finite."""

@@ -12,6 +12,7 @@ from gamesim.cli import data as _data  # noqa: F401
 from gamesim.cli import equilibria as _equilibria  # noqa: F401
 from gamesim.cli import llm as _llm  # noqa: F401
 from gamesim.cli import solving as _solving  # noqa: F401
+from gamesim.cli import sweeping as _sweeping  # noqa: F401
 from gamesim.cli import tournament as _tournament  # noqa: F401
 from gamesim.cli.shell import KINDS, cli, entry, main
 

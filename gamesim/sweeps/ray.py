@@ -1,0 +1,324 @@
+"""The engine `ray`: a task of a Ray cluster for each batch, on this machine or on many.
+
+Tasks have no state but what is on disk: one whose worker or node died is begun anew by Ray, finds the folder of its
+batch, and goes on from the last checkpoint. An exception of a game or a solver is not retried. All machines of a cluster
+see the sweep's folder under one path. What was measured comes back as tensors, through Ray's object store.
+
+Ray's own processes tell each other Python objects with pickle. A cluster started here listens on the loopback device
+alone and asks for a token; one that is joined by its address runs code for whoever reaches it, and is trusted.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.files import Lock
+from gamesim.records import read_trace
+from gamesim.sweeps.batches import Batch
+from gamesim.sweeps.engines import End, Event
+from gamesim.sweeps.local import THREADS, ended, workers_for
+from gamesim.sweeps.work import folder_of
+
+RETRIES = 3
+"""How often Ray begins a task again whose worker or node died, before it says so."""
+STORE = 128 * 2**20
+"""Bytes of the object store of a cluster started here: traces are small."""
+PATIENCE = 60.0
+"""Seconds that a task waits for the one before it, on a node that is dying, to let go of the folder."""
+MARK = "GAMESIM_RAY"
+"""In the environment of every process of a cluster started here: what is killed when its sweep is gone."""
+OURS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # for Ray: no other machine joins, so nothing listens to any
+    "RAY_AUTH_MODE": "token",
+    "RAY_task_oom_retries": str(RETRIES),  # without end otherwise
+}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
+
+Traces = Mapping[str, Any]
+"""The iterations measured, and by metric a tensor [measure, row]."""
+
+
+class Ray:
+    """Tasks of a Ray cluster: of one that is started here and ends with the sweep, or of the one at an address."""
+
+    def __init__(self, slots: int | None = None, address: str | None = None, gpus: float = 0.0) -> None:
+        if slots is not None and not 1 <= slots <= 1024:
+            raise refuse("workers", slots, "a whole number from 1 to 1024")
+        if not 0 <= gpus <= 64 or (gpus > 1 and gpus != int(gpus)):
+            raise refuse("gpus", gpus, "GPUs for each batch: a share from 0 to 1, or a whole number")
+        if address is not None:
+            require_address(address)
+        self._ray = imported(QUIET if address else QUIET | OURS | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+        self.slots, self.address = slots or 1, address
+        self.traces: dict[str, Traces] = {}
+        """By name of a batch, what it measured."""
+        self._asked, self._gpus, self._threads, self._root = slots, gpus, 1, Path()
+        self._cluster: Cluster | None = None
+        self._joined = False
+        self._refs: dict[Any, Batch] = {}
+        self._refused: list[Event] = []
+        self._reached: dict[str, int] = {}
+
+    def open(self, root: Path, threads: int) -> None:
+        self._root, self._threads = root.absolute(), threads
+        (root / "logs").mkdir(exist_ok=True)
+        if self._joined:
+            return
+        if self._ray.is_initialized():
+            raise refuse("engine", "ray", "a process that has not called ray.init() itself")
+        self._joined = True
+        with signals_kept():
+            if self.address is None:
+                self._cluster = Cluster()
+                self._cluster.start(self._ray, workers_for(threads, self._asked) * threads, threads)
+            else:
+                join(self._ray, self.address, threads)
+        processors = [node["Resources"].get("CPU", 0) for node in self._ray.nodes() if node["Alive"]]
+        if max(processors, default=0) < threads:
+            raise refuse("threads", threads, f"at most {max(processors, default=0):g}, as many as a node of Ray has")
+        self.slots = self._asked or max(1, sum(int(n // threads) for n in processors))
+        self._task = self._ray.remote(task)
+
+    def start(self, batch: Batch) -> None:
+        gpus = (self._gpus or 1.0) if batch.runs[0].settings.device.startswith("cuda") else 0.0
+        most = max((n["Resources"].get("GPU", 0) for n in self._ray.nodes() if n["Alive"]), default=0)
+        if gpus > most:
+            words = str(refuse("gpus", f"{gpus:g}", f"at most {most:g}, as many as a node of Ray has"))
+            self._refused.append(Event(batch, 0, "refused", words))
+            return
+        work = self._task.options(
+            num_cpus=self._threads, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False, name=batch.name
+        )
+        plan = self._ray.put(batch)  # once, whatever dies
+        self._refs[work.remote(str(self._root), plan, self._threads)] = batch
+
+    def wait(self, seconds: float) -> list[Event]:
+        events, self._refused = self._refused, []
+        if events or not self._refs:
+            time.sleep(0 if events else seconds)
+            return events
+        ready, busy = self._ray.wait(list(self._refs), num_returns=1, timeout=seconds)
+        events = [self._ended(ref, self._refs.pop(ref)) for ref in ready]
+        for batch in (self._refs[ref] for ref in busy):
+            reached = last_iteration(folder_of(self._root, batch) / "trace.csv")
+            if reached > self._reached.get(batch.name, 0):
+                self._reached[batch.name] = reached
+                events.append(Event(batch, reached))
+        return events
+
+    def _ended(self, ref: Any, batch: Batch) -> Event:
+        known = self._ray.exceptions
+        reached = self._reached.pop(batch.name, 0)
+        try:
+            end, error, traces = self._ray.get(ref)
+        except known.TaskCancelledError:
+            return Event(batch, reached, "interrupted")
+        except known.RayTaskError as wrong:
+            return Event(batch, reached, "failed", first_line(getattr(wrong, "cause", None) or wrong))
+        except known.RayError as gone:  # its worker or its node, more often than it was begun again
+            return Event(batch, reached, "lost", first_line(gone))
+        if end == "done":
+            self.traces[batch.name] = traces
+        return Event(batch, reached, end, error)
+
+    def stop(self) -> None:
+        for ref in self._refs:
+            with suppress(Exception):  # it may have ended meanwhile
+                self._ray.cancel(ref)  # as Ctrl-C does: it saves its state
+
+    def close(self) -> None:
+        if self._joined:
+            for ref in self._refs:
+                with suppress(Exception):
+                    self._ray.cancel(ref, force=True)
+            self._refs.clear()
+            with signals_kept():
+                self._ray.shutdown()
+            self._joined = False
+        if self._cluster is not None:
+            self._cluster.end()
+            self._cluster = None
+
+
+def task(root: str, batch: Batch, threads: int) -> tuple[End, str, Traces]:
+    """What a worker does: the batch, with its words in a file; how it ended, and what was measured."""
+    place = Path(root)
+    if not (place / "logs").is_dir():
+        wanted = f"a folder that every node of the cluster sees; {socket.gethostname()} does not"
+        return "refused", str(refuse("out", root, wanted)), {}
+    wait_for(folder_of(place, batch))
+    with saying(place / "logs" / f"{batch.name}.txt"):
+        end, error = ended(place, batch, threads, lambda iteration: None)
+    if end != "done":
+        return end, error, {}
+    trace = read_trace(folder_of(place, batch))
+    metrics = {name: torch.stack(list(values)) for name, values in trace.metrics.items()}
+    return end, error, {"iterations": torch.tensor(trace.iterations), **metrics}
+
+
+def wait_for(folder: Path) -> None:
+    """A node that is dying may still hold the folder of the batch that was taken from it."""
+    until = time.monotonic() + PATIENCE
+    while folder.is_dir() and time.monotonic() < until:
+        try:
+            Lock(folder).release()
+            return
+        except InvalidInput:
+            time.sleep(0.2)
+
+
+@contextmanager
+def saying(log: Path) -> Iterator[None]:
+    """What is printed goes to a file; workers of Ray are used again, so it goes back after."""
+    kept = [os.dup(1), os.dup(2)]
+    try:
+        with log.open("a", encoding="utf-8") as file:
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            yield
+            sys.stdout.flush()
+            sys.stderr.flush()
+    finally:
+        for number, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, number)
+            os.close(before)
+
+
+def last_iteration(trace: Path) -> int:
+    """How far a batch is, by the last whole line of its trace: no state is kept elsewhere."""
+    try:
+        with trace.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().split(b"\n")[1:-1]
+        return int(lines[-1].split(b",")[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+# --- clusters ---------------------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """A cluster of this machine, that is gone within seconds of the process that started it, however that ended."""
+
+    def __init__(self) -> None:
+        short = "/tmp" if os.path.isdir("/tmp") else None  # sockets have short names
+        self.folder = tempfile.mkdtemp(prefix="gamesim-ray-", dir=short)
+        mark = secrets.token_hex(16)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", GUARD, f"{MARK}={mark}", self.folder],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        os.environ[MARK] = mark
+
+    def start(self, ray: Any, processors: int, threads: int) -> None:
+        own = {name: os.environ.get(name, str(threads)) for name in THREADS}
+        with environment(own):  # read when a library is loaded, which happens in the workers
+            ray.init(
+                num_cpus=processors, include_dashboard=False, object_store_memory=STORE, _temp_dir=self.folder,
+                log_to_driver=False, logging_level="ERROR",
+            )  # fmt: skip
+
+    def end(self) -> None:
+        assert self._guard.stdin is not None
+        self._guard.stdin.close()  # it looks after what is left
+        with suppress(subprocess.TimeoutExpired):
+            self._guard.wait(10)
+        os.environ.pop(MARK, None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+GUARD = """
+import os, shutil, signal, sys, time
+sys.stdin.buffer.read()  # ends with the process that holds the other side
+mark = sys.argv[1].encode()
+for again in range(3):
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        try:
+            if name.isdigit() and int(name) != os.getpid() and mark in open(f"/proc/{name}/environ", "rb").read().split(b"\\0"):
+                os.kill(int(name), signal.SIGKILL)
+        except OSError:
+            pass
+    shutil.rmtree(sys.argv[2], ignore_errors=True)
+    time.sleep(0.2)
+"""
+"""A process that does nothing but outlive a sweep that was killed: Ray's agents would linger for minutes."""
+
+
+def join(ray: Any, address: str, threads: int) -> None:
+    """Become a driver of the cluster at an address; `auto` is that of this machine."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()  # Ray would wait for minutes
+        except OSError as error:
+            raise refuse("address", address, f"a Ray cluster that answers ({error.strerror or error})") from None
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level="ERROR",
+            runtime_env={"env_vars": {name: str(threads) for name in THREADS}},
+        )  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise refuse("address", address, f"a Ray cluster of this version that answers ({first_line(error)})") from None
+
+
+def require_address(address: str) -> None:
+    """HOST:PORT of a head node, or auto."""
+    if address != "auto" and not re.fullmatch(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]+\]):\d{4,5}", address):
+        raise refuse("address", address, "HOST:PORT of the head node of a Ray cluster, or auto")
+
+
+def imported(told: Mapping[str, str]) -> Any:
+    """Ray, which reads when it is loaded what it is told in the environment."""
+    for name, value in told.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError:
+        raise MissingExtra("engine: ray needs a package; install it with: pip install 'gamesim[ray]'") from None
+    return ray
+
+
+def first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+
+
+@contextmanager
+def environment(given: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Ray puts a handler of its own in the place of the sweep's."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,89 @@
+"""What a sweep found, from its folders alone: one tidy table, and how every run ended.
+
+run, game, solver, g.*, s.*, seed, status, iteration, metric, value
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gamesim.files import read_json, write_with
+from gamesim.records import read_trace
+from gamesim.sweeps.batches import Batch
+from gamesim.sweeps.design import Planned
+from gamesim.sweeps.work import finished, folder_of
+from gamesim.traces import Trace
+
+COLUMNS = ("run", "game", "solver", "seed", "status", "iteration", "metric", "value")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that is finished: how, and what was measured, in the row of a batch."""
+
+    run: Planned
+    status: str
+    trace: Trace = field(repr=False)
+    row: int
+
+    @property
+    def last(self) -> dict[str, float]:
+        """Every metric at the last measure; NaN of a run that diverged."""
+        return {name: float(values[-1].reshape(-1)[self.row]) for name, values in self.trace.metrics.items()}
+
+
+def ended(root: Path, batch: Batch) -> list[Ended]:
+    """The runs of a batch that are finished on disk: together, or each alone."""
+    found = list[Ended]()
+    for part in (batch, *(batch.alone() if len(batch.runs) > 1 else ())):
+        folder = folder_of(root, part)
+        if not finished(folder):
+            continue
+        summary, trace = read_json(folder / "summary.json"), read_trace(folder)
+        lost = {entry["seed"] for entry in summary.get("diverged", [])}
+        for row, run in enumerate(part.runs):
+            status = "diverged" if row in lost else summary["status"]
+            if status == "diverged" and row not in lost:
+                status = "out-of-iterations"  # another one of the batch diverged
+            found.append(Ended(run, status, trace, row))
+        if part is batch:
+            break
+    return found
+
+
+def columns(runs: Sequence[Planned]) -> list[str]:
+    """The header of the table: parameters stand between the solver and the seed."""
+    given = dict.fromkeys(name for run in runs for name in run.varied)
+    return [*COLUMNS[:3], *sorted(given), *COLUMNS[3:]]
+
+
+def write_results(path: Path, runs: Sequence[Planned], found: Iterator[Ended]) -> None:
+    """The table of everything that is finished, whole or not at all."""
+    header = columns(runs)
+
+    def write(spare: Path) -> None:
+        with spare.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, header, restval="", lineterminator="\n")
+            writer.writeheader()
+            for end in found:
+                run = end.run
+                start = {"run": run.name, "game": run.game, "solver": run.solver, **run.varied}
+                own = {key: _plainly(text) for key, text in start.items()} | {"seed": run.seed, "status": end.status}
+                for i, iteration in enumerate(end.trace.iterations):
+                    for metric, values in end.trace.metrics.items():
+                        value = repr(float(values[i].reshape(-1)[end.row]))
+                        writer.writerow(own | {"iteration": iteration, "metric": metric, "value": value})
+
+    write_with(path, write)
+
+
+def _plainly(text: str) -> str:
+    """Text that a spreadsheet would take for a formula is quoted; numbers are not."""
+    if text[:1] not in ("=", "+", "-", "@"):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return "'" + text
+    return text
