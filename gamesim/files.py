@@ -21,6 +21,8 @@ from gamesim.parameters import plain
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """Errors of the machine, whatever name was typed."""
+MOST = 200 * 10**6
+"""Bytes of a JSON file that is read, at most."""
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -105,6 +107,10 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{text} is not a number")
 
     try:
+        if path.exists() and not path.is_file():  # a pipe would block, a device never end
+            raise OSError("no regular file")
+        if path.stat().st_size > MOST:
+            raise OSError(f"larger than {MOST:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique, parse_constant=no_constant)
     except FileNotFoundError:
         raise InvalidInput(f"{path}: no such file; is this the folder of a run?") from None

@@ -110,6 +110,7 @@ class Record(Observer):
         self.config = config
         self.checkpoint_every = checkpoint_every
         self._trace: io.TextIOWrapper | None = None
+        self._endless = set[str]()
         self._saved = time.monotonic()
         self._saved_at: int | None = None
         self._made = [p for p in (self.folder, *self.folder.parents) if not p.exists()]
@@ -165,6 +166,8 @@ class Record(Observer):
                     break
 
     def begin(self, run: Run) -> None:
+        begun = tensors_of(run.state)  # what is infinite there may stay so, as a goal that is never reached
+        self._endless = {name for name, x in begun.items() if x.is_floating_point() and bool(x.isposinf().any())}
         (self.folder / "DONE").unlink(missing_ok=True)
         write_json(self.folder / "config.json", self.config | {"versions": versions(), "commit": commit()})
         text = io.StringIO()
@@ -205,7 +208,8 @@ class Record(Observer):
         if self._saved_at == run.iteration:
             return
         state = {name: x.detach().contiguous().cpu() for name, x in tensors_of(run.state).items()}
-        if not all(bool((x.isfinite() | x.isneginf()).all()) for x in state.values() if x.is_floating_point()):
+        numbers = {name: x for name, x in state.items() if x.is_floating_point() and name not in self._endless}
+        if not all(bool((x.isfinite() | x.isneginf()).all()) for x in numbers.values()):
             return
         self.lock.require()
         self._sync_trace()
@@ -309,8 +313,10 @@ def first_difference(name: str, before: Any, now: Any) -> str | None:
 def read_hashes(folder: Path) -> list[str]:
     path = folder / "manifest.json"
     found = read_json(path) if path.exists() else {}
-    states = found.get("states") if isinstance(found, dict) else None
-    return [x for x in states if isinstance(x, str)] if isinstance(states, list) else []
+    states = found.get("states", []) if isinstance(found, dict) else None
+    if not isinstance(states, list):
+        raise InvalidInput(f"{path}: not the manifest of a run: it has no list `states`")
+    return [str(x) for x in states]
 
 
 def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:
@@ -329,8 +335,11 @@ def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:
                 saved = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118  safe_open has no __iter__
         except (OSError, SafetensorError, KeyError, ValueError):
             continue
-        trace = read_trace(folder, until=iteration)
-        if _due_before(iteration, every) <= set(trace.iterations):
+        try:
+            trace = read_trace(folder, until=iteration)
+        except InvalidInput:
+            continue  # nothing leads up to the state: the run begins again
+        if _leads_up(set(trace.iterations), iteration, every):
             return Snapshot(iteration, saved, trace)
     return None
 
@@ -349,12 +358,14 @@ def load_best(folder: Path | str) -> tuple[tuple[Tensor, ...], int]:
         raise InvalidInput(f"{path}: no policy that gamesim kept ({type(error).__name__})") from None
 
 
-def _due_before(iteration: int, every: Every) -> set[int]:
-    due, t = set[int](), 0
+def _leads_up(measured: set[int], iteration: int, every: Every) -> bool:
+    """Whether every measure that is due before an iteration is there; ends at the first that is not."""
+    t = 0
     while t < iteration:
-        due.add(t)
+        if t not in measured:
+            return False
         t = next_due(t, every)
-    return due
+    return True
 
 
 def read_trace(folder: Path, until: int | None = None) -> Trace:

@@ -163,7 +163,8 @@ def _shortage(error: Exception) -> str | None:
 
 def _refused(text: str, code: int) -> int:
     """One line on stderr."""
-    click.echo(f"error: {' '.join(text.split())}", err=True)
+    words = " ".join(text.split())  # click quotes a value in full, however long
+    click.echo(f"error: {words if len(words) <= 1000 else f'{words[:700]}...{words[-290:]}'}", err=True)
     return code
 
 

@@ -131,6 +131,8 @@ class Block:
 def read_plan(path: Path, allow: Sequence[str] = ()) -> Plan:
     """The plan that a file makes. allow: the `module:Class` that the file may name, since importing is running."""
     try:
+        if path.exists() and not path.is_file():
+            raise refuse("file", str(path), "a TOML file; this is no regular file")
         if path.stat().st_size > LARGEST:
             raise refuse("file", str(path), f"a sweep of at most {LARGEST:,} bytes")
         text = path.read_text(encoding="utf-8")

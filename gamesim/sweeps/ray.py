@@ -40,8 +40,6 @@ STORE = 128 * 2**20
 """Bytes of the object store of a cluster started here: traces are small."""
 PATIENCE = 60.0
 """Seconds that a task waits for the one before it, on a node that is dying, to let go of the folder."""
-MARK = "GAMESIM_RAY"
-"""In the environment of every process of a cluster started here: what is killed when its sweep is gone."""
 OURS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # for Ray: no other machine joins, so nothing listens to any
     "RAY_AUTH_MODE": "token",
@@ -219,12 +217,10 @@ class Cluster:
     def __init__(self) -> None:
         short = "/tmp" if os.path.isdir("/tmp") else None  # sockets have short names
         self.folder = tempfile.mkdtemp(prefix="gamesim-ray-", dir=short)
-        mark = secrets.token_hex(16)
         self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", GUARD, f"{MARK}={mark}", self.folder],
+            [sys.executable, "-I", "-S", "-c", GUARD, self.folder, str(os.getpid())],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        os.environ[MARK] = mark
 
     def start(self, ray: Any, processors: int, threads: int) -> None:
         own = {name: os.environ.get(name, str(threads)) for name in THREADS}
@@ -239,25 +235,32 @@ class Cluster:
         self._guard.stdin.close()  # it looks after what is left
         with suppress(subprocess.TimeoutExpired):
             self._guard.wait(10)
-        os.environ.pop(MARK, None)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 GUARD = """
-import os, shutil, signal, sys, time
+import glob, os, shutil, signal, sys, time
+folder, driver = sys.argv[1], int(sys.argv[2])
 sys.stdin.buffer.read()  # ends with the process that holds the other side
-mark = sys.argv[1].encode()
-for again in range(3):
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+
+def holds(pid):
+    for file in glob.glob(f"/proc/{pid}/fd/*"):
         try:
-            if name.isdigit() and int(name) != os.getpid() and mark in open(f"/proc/{name}/environ", "rb").read().split(b"\\0"):
-                os.kill(int(name), signal.SIGKILL)
+            if os.readlink(file).startswith(folder + os.sep):
+                return True
         except OSError:
             pass
-    shutil.rmtree(sys.argv[2], ignore_errors=True)
+    return False
+
+for again in range(3):
+    for pid in (int(name) for name in (os.listdir("/proc") if os.path.isdir("/proc") else ()) if name.isdigit()):
+        if pid not in (os.getpid(), driver) and holds(pid):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
     time.sleep(0.2)
 """
-"""A process that does nothing but outlive a sweep that was killed: Ray's agents would linger for minutes."""
+"""A process that only outlives a sweep that was killed, and ends what has a log in the cluster's folder: Ray's agents
+would linger for minutes, and have changed their names."""
 
 
 def join(ray: Any, address: str, threads: int) -> None:

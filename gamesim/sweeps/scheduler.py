@@ -23,7 +23,7 @@ from gamesim.records import first_difference, versions
 from gamesim.signals import Interrupted, Signals
 from gamesim.sweeps.batches import Batch, batched
 from gamesim.sweeps.board import Board, best
-from gamesim.sweeps.design import Plan, Planned
+from gamesim.sweeps.design import Plan, Planned, read_plan
 from gamesim.sweeps.engines import Engine
 from gamesim.sweeps.results import Ended, ended, write_results
 from gamesim.sweeps.work import finished, folder_of
@@ -61,10 +61,16 @@ class Progress:
 
 
 def sweep(
-    plan: Plan, out: Path, engine: Engine, *, threads: int = 1, resume: bool = False, show: bool = False
-) -> tuple[dict[str, Any], int]:
-    """Do every run of a plan; returns the summary and the exit code (0, 1 if a run failed or diverged, 130, 143)."""
-    own_folder(out)
+    plan: Plan | Path | str, out: Path | str, engine: Engine | str = "local", *, workers: int | None = None,
+    threads: int = 1, resume: bool = False, show: bool = False, allow: Sequence[str] = (),
+) -> tuple[dict[str, Any], int]:  # fmt: skip
+    """Do every run of a plan, or of the TOML file that makes one, into the folder `out`.
+
+    Returns the summary and the exit code: 0, 1 if a run failed or diverged, 130 or 143 if it was interrupted.
+    """
+    plan = plan if isinstance(plan, Plan) else read_plan(Path(plan), allow)
+    engine = engine_named(engine, workers=workers, threads=threads) if isinstance(engine, str) else engine
+    out = own_folder(Path(out))
     lock = Lock(out)
     started = time.perf_counter()
     board = Board(len(plan.runs), show)
