@@ -117,6 +117,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("[[runs]]\ngame='matrix/chicken'\nsolver='os:system'", "imports nothing by itself"),
         ("[[runs]\n", "no TOML"),
         ("a=" + "[" * 5000, "no TOML"),
+        (".".join("a" * 50_000) + "=1", "more than 60 parts"),
         ("[tune]\n[[runs]]\ngame='matrix/chicken'\nsolver='ftrl'", "tune: got 'nothing to choose'"),
     ],
 )  # fmt: skip

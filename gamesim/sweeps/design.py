@@ -13,6 +13,7 @@ many times (`draws`, `design_seed`) and cross them with games and solvers. Sobol
 """
 
 import itertools
+import re
 import shlex
 import tomllib
 import warnings
@@ -29,6 +30,7 @@ from gamesim.sweeps.axes import DRAWN, MOST, SPACED, Axis, axis, typed
 
 LARGEST = 10**6
 """Bytes of a file that is read, at most."""
+DOTTED = re.compile(r"(?:[^\s.\[\]{}=,#]{1,200}+[ \t]*+\.[ \t]*+){60}")
 Seeds = Annotated[int, Bounds("a whole number from 1 to 100,000", 1, MOST)]
 Tolerance = Annotated[float, Bounds("a number of at least 0", 0)]
 Draws = Annotated[int, Bounds("a whole number from 1 to 100,000", 1, MOST)]
@@ -147,6 +149,8 @@ def read_plan(path: Path, allow: Sequence[str] = ()) -> Plan:
 def plan_of(text: str, allow: Sequence[str] = ()) -> Plan:
     """The plan that the text of a file makes; every game and solver is built once, so that nothing fails later."""
     try:
+        if DOTTED.search(text):  # tomllib takes the square of their number
+            raise ValueError("a key of more than 60 parts")
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise InvalidInput(f"file: no TOML: {str(error) or 'too deep'}") from None
