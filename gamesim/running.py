@@ -23,6 +23,7 @@ from gamesim.populations.behaviour import roam
 from gamesim.progress import Progress, announced
 from gamesim.randomness import Stream
 from gamesim.records import SAME, Record, settings
+from gamesim.reporting import Report, Reporter, report_to, reporter_named
 from gamesim.signals import Interrupted, Signals
 from gamesim.traces import Every
 
@@ -41,9 +42,10 @@ class Outcome:
 def run_on_disk(
     classes: Two, ids: tuple[str, str], given: tuple[dict[str, str], dict[str, str]], *, iterations: int,
     tolerance: float | None, seeds: int, seed: int, every: Every, average: bool, device: str, fused: bool,
-    start: str = "game", out: Path | None, resume: bool, show: bool, command: str,
+    start: str = "game", out: Path | None, resume: bool, show: bool, command: str, log: Sequence[str] = (),
 ) -> Outcome:  # fmt: skip
-    """Solve and write the run; classes, ids and given parameters are pairs (game, solver)."""
+    """Solve and write the run; classes, ids and given parameters are pairs (game, solver); log: tools that are told."""
+    tools = [reporter_named(text) for text in log]
     if device != "cpu":
         if "device" not in getattr(classes[0], "__dataclass_fields__", {}):
             raise refuse("device", device, f"cpu: {ids[0]} has no parameter `device`")
@@ -58,8 +60,17 @@ def run_on_disk(
         return solve_on_disk(
             game, solver, record, iterations=iterations, tolerance=tolerance, seeds=None if seeds == 1 else seeds,
             seed=seed, every=every, average=average, start=start, signals=signals, figures=True,
-            observers=[Progress()] if show else [],
+            observers=[*reports(tools, record), *([Progress()] if show else [])],
         )  # fmt: skip
+
+
+def reports(tools: Sequence[Reporter], record: Record, group: str = "") -> list[Report]:
+    """Observers that tell a run on disk to tools; where one is refused the folder is let go."""
+    try:
+        return [report_to(tool, record, group=group) for tool in tools]
+    except BaseException:
+        record.abandon()
+        raise
 
 
 def solve_on_disk(

@@ -41,6 +41,9 @@ from gamesim.errors import refuse
     show_default=True,
     help="Begin at the game's own policy, or each seed at a random one.",
 )
+@click.option(
+    "--log", multiple=True, metavar="TOOL", help="Tell the run to tensorboard, mlflow or wandb, too; may be repeated."
+)
 @click.option("--average", is_flag=True, help="Report the mean of the iterates instead of the last one.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @THREADS
@@ -59,6 +62,7 @@ def run(game: str, solver: str, **options: Any) -> None:
     gamesim run graphon/sis policy-mirror-descent -s "step_size=power(1, 0.5)" --seeds 3
     gamesim run graphon/sis gmfg-ppo -g graph=karate-club -g normalize=true --iterations 200 --tolerance 1e-8
     gamesim run path/to/game.nfg ftrl -s regularizer=euclidean -s "feedback=bandit(power(0.5, 0.4))" --seeds 1000
+    gamesim run graphon/sis gmfg-ppo --log tensorboard --log "mlflow(uri=sqlite:///mlflow.db)"
     gamesim run mymodule:MyGame online-mirror-descent
     """
     raise SystemExit(_run(game, solver, **options))
@@ -133,7 +137,7 @@ def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
 )
 @JSON
 def draw(runs: tuple[Path, ...], metric: str | None, out: Path | None, as_json: bool) -> None:
-    """Figures from runs on disk, without running anything; several runs go into one picture.
+    """Figures from runs on disk, without running anything; several runs go into one picture, sweeps into several.
 
     Example: gamesim draw runs/graphon-sis-*
     """
@@ -142,8 +146,16 @@ def draw(runs: tuple[Path, ...], metric: str | None, out: Path | None, as_json: 
     from gamesim.files import own_folder
 
     folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
+    if any((run / "plan.json").is_file() for run in runs):
+        from gamesim.comparison import draw_table
+
+        return _say_figures(draw_table(*runs, out=folder, metric=metric), as_json)
     figure = figure_of(*runs, metric=metric)
     paths = save(figure, own_folder(folder), "convergence" if len(runs) == 1 else "comparison")
+    _say_figures(paths, as_json)
+
+
+def _say_figures(paths: Sequence[Path], as_json: bool) -> None:
     if as_json:
         return print_json({"figures": [str(p) for p in paths]})
     for path in paths:

@@ -34,6 +34,12 @@ LISTED = 8
 @click.option(
     "--allow", multiple=True, metavar="MODULE:CLASS", help="A class of yours that the file may name; may be repeated."
 )
+@click.option(
+    "--log",
+    multiple=True,
+    metavar="TOOL",
+    help="Tell each batch to tensorboard, mlflow or wandb, too; may be repeated.",
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Check the file and say what would be done, and do nothing.")
 @JSON
 def sweep(file: Path, only_plan: bool, as_json: bool, **options: Any) -> None:
@@ -61,7 +67,7 @@ def sweep(file: Path, only_plan: bool, as_json: bool, **options: Any) -> None:
 
 def _sweep(
     file: Path, *, engine: str, workers: int | None, threads: int, address: str | None, gpus: float,
-    out: Path | None, resume: bool, allow: tuple[str, ...], only_plan: bool, as_json: bool,
+    out: Path | None, resume: bool, allow: tuple[str, ...], log: tuple[str, ...], only_plan: bool, as_json: bool,
 ) -> int:  # fmt: skip
     from gamesim.files import require_name
 
@@ -84,7 +90,7 @@ def _sweep(
                 click.echo(f"{batch.name}  {first.command}{more}")
         return 0
     who = engine_named(engine, workers=workers, threads=threads, address=address, gpus=gpus)
-    summary, code = sweep(plan, out, who, threads=threads, resume=resume, show=not as_json)
+    summary, code = sweep(plan, out, who, threads=threads, resume=resume, show=not as_json, log=log)
     if as_json:
         print_json(summary)
     else:
@@ -109,5 +115,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     if len(summary["failures"]) > LISTED:
         click.echo(f"... and {len(summary['failures']) - LISTED} more in failures.json", err=True)
     console.print(f"results {summary['results']}", highlight=False)
+    for path in summary.get("figures", []):
+        console.print(f"figure  {path}", highlight=False)
     if summary["status"] == "interrupted":
         click.echo("stopped; the same command with --resume continues it", err=True)

@@ -25,13 +25,15 @@ class Batch:
 
     name: str
     runs: tuple[Planned, ...]
+    log: tuple[str, ...] = ()
+    """Tools that are told, as `--log` of `gamesim run` names them."""
 
     def alone(self) -> "list[Batch]":
         """Each run as a batch of its own: where one of them raises, the others are not lost."""
-        return [Batch(f"{self.name}.{run.name}", (run,)) for run in self.runs]
+        return [Batch(f"{self.name}.{run.name}", (run,), self.log) for run in self.runs]
 
 
-def batched(runs: Sequence[Planned], prefix: str = "b") -> list[Batch]:
+def batched(runs: Sequence[Planned], prefix: str = "b", log: Sequence[str] = ()) -> list[Batch]:
     """The batches of a plan, in the order of their first runs."""
     from gamesim.sweeps.work import built_solver
 
@@ -48,7 +50,7 @@ def batched(runs: Sequence[Planned], prefix: str = "b") -> list[Batch]:
     chosen = [part for found in groups.values() for group in found for part in _stackable(group)]
     chosen.sort(key=lambda group: group[0].name)
     width = len(str(len(chosen) - 1))
-    return [Batch(f"{prefix}{i:0{width}d}", tuple(group)) for i, group in enumerate(chosen)]
+    return [Batch(f"{prefix}{i:0{width}d}", tuple(group), tuple(log)) for i, group in enumerate(chosen)]
 
 
 def _stackable(group: list[Planned]) -> list[list[Planned]]:

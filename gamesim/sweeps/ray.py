@@ -1,8 +1,8 @@
 """The engine `ray`: a task of a Ray cluster for each batch, on this machine or on many.
 
 Tasks have no state but what is on disk: one whose worker or node died is begun anew by Ray, finds the folder of its
-batch, and goes on from the last checkpoint. An exception of a game or a solver is not retried. All machines of a cluster
-see the sweep's folder under one path. What was measured comes back as tensors, through Ray's object store.
+batch, and goes on from the last checkpoint. An exception of a game or a solver is not retried. All machines see the
+sweep's folder under one path. What was measured comes back as tensors, through Ray's object store.
 
 Ray's own processes tell each other Python objects with pickle. A cluster started here listens on the loopback device
 alone and asks for a token; one that is joined by its address runs code for whoever reaches it, and is trusted.
@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,13 @@ class Ray:
             raise refuse("threads", threads, f"at most {max(processors, default=0):g}, as many as a node of Ray has")
         self.slots = self._asked or max(1, sum(int(n // threads) for n in processors))
         self._task = self._ray.remote(task)
+        self._ray._private.worker.print_to_stdstream = partial(note, self._root / "logs" / "ray.txt")
 
     def start(self, batch: Batch) -> None:
         gpus = (self._gpus or 1.0) if batch.runs[0].settings.device.startswith("cuda") else 0.0
         most = max((n["Resources"].get("GPU", 0) for n in self._ray.nodes() if n["Alive"]), default=0)
         if gpus > most:
-            words = str(refuse("gpus", f"{gpus:g}", f"at most {most:g}, as many as a node of Ray has"))
+            words = str(refuse("gpus", gpus, f"at most {most:g}, as many as a node of Ray has"))
             self._refused.append(Event(batch, 0, "refused", words))
             return
         work = self._task.options(
@@ -169,6 +171,12 @@ def task(root: str, batch: Batch, threads: int) -> tuple[End, str, Traces]:
     return end, error, {"iterations": torch.tensor(trace.iterations), **metrics}
 
 
+def note(log: Path, said: Mapping[str, Any], ignore_prefix: bool = False) -> None:
+    """What Ray says of workers that died, which it would print among the results."""
+    with suppress(OSError), log.open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in said.get("lines", ()))
+
+
 def wait_for(folder: Path) -> None:
     """A node that is dying may still hold the folder of the batch that was taken from it."""
     until = time.monotonic() + PATIENCE
@@ -215,7 +223,8 @@ class Cluster:
     """A cluster of this machine, that is gone within seconds of the process that started it, however that ended."""
 
     def __init__(self) -> None:
-        short = "/tmp" if os.path.isdir("/tmp") else None  # sockets have short names
+        short = os.environ.get("GAMESIM_RAY_FOLDER") or ("/tmp" if os.path.isdir("/tmp") else None)
+        # sockets have short names, and those of temporary folders may be long
         self.folder = tempfile.mkdtemp(prefix="gamesim-ray-", dir=short)
         self._guard = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", GUARD, self.folder, str(os.getpid())],
@@ -226,6 +235,7 @@ class Cluster:
         own = {name: os.environ.get(name, str(threads)) for name in THREADS}
         with environment(own):  # read when a library is loaded, which happens in the workers
             ray.init(
+                address="local",  # whatever RAY_ADDRESS says
                 num_cpus=processors, include_dashboard=False, object_store_memory=STORE, _temp_dir=self.folder,
                 log_to_driver=False, logging_level="ERROR",
             )  # fmt: skip
@@ -254,8 +264,11 @@ def holds(pid):
 
 for again in range(3):
     for pid in (int(name) for name in (os.listdir("/proc") if os.path.isdir("/proc") else ()) if name.isdigit()):
-        if pid not in (os.getpid(), driver) and holds(pid):
-            os.kill(pid, signal.SIGKILL)
+        try:
+            if pid not in (os.getpid(), driver) and holds(pid):
+                os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
     shutil.rmtree(folder, ignore_errors=True)
     time.sleep(0.2)
 """

@@ -11,10 +11,11 @@ from pathlib import Path
 from gamesim.files import read_json, write_with
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
-from gamesim.sweeps.design import Planned
+from gamesim.sweeps.design import Planned, plain_settings
 from gamesim.sweeps.work import finished, folder_of
 from gamesim.traces import Trace
 
+SETTINGS = ("iterations", "every", "tolerance", "start", "average")
 COLUMNS = ("run", "game", "solver", "seed", "status", "iteration", "metric", "value")
 
 
@@ -55,12 +56,18 @@ def ended(root: Path, batch: Batch) -> list[Ended]:
 def columns(runs: Sequence[Planned]) -> list[str]:
     """The header of the table: parameters stand between the solver and the seed."""
     given = dict.fromkeys(name for run in runs for name in run.varied)
-    return [*COLUMNS[:3], *sorted(given), *COLUMNS[3:]]
+    return [*COLUMNS[:3], *sorted(given), *differing(runs), *COLUMNS[3:]]
+
+
+def differing(runs: Sequence[Planned]) -> list[str]:
+    """The settings in which blocks differ: they are part of what a run is."""
+    met = [plain_settings(run.settings) for run in runs]
+    return [name for name in SETTINGS if len({str(settings[name]) for settings in met}) > 1]
 
 
 def write_results(path: Path, runs: Sequence[Planned], found: Iterator[Ended]) -> None:
     """The table of everything that is finished, whole or not at all."""
-    header = columns(runs)
+    header, varying = columns(runs), differing(runs)
 
     def write(spare: Path) -> None:
         with spare.open("w", newline="", encoding="utf-8") as file:
@@ -68,7 +75,9 @@ def write_results(path: Path, runs: Sequence[Planned], found: Iterator[Ended]) -
             writer.writeheader()
             for end in found:
                 run = end.run
+                own_settings = plain_settings(run.settings)
                 start = {"run": run.name, "game": run.game, "solver": run.solver, **run.varied}
+                start |= {name: "" if own_settings[name] is None else str(own_settings[name]) for name in varying}
                 own = {key: _plainly(text) for key, text in start.items()} | {"seed": run.seed, "status": end.status}
                 for i, iteration in enumerate(end.trace.iterations):
                     for metric, values in end.trace.metrics.items():

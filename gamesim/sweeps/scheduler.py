@@ -10,16 +10,20 @@ SWEEP/summary.json     what `gamesim sweep --json` prints
 SWEEP/DONE             written last
 """
 
+import re
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gamesim.errors import InvalidInput, refuse
+from gamesim.comparison import draw_table, read_table
+from gamesim.errors import Caution, InvalidInput, refuse
 from gamesim.files import Lock, own_folder, read_json, write_json, write_text
 from gamesim.records import first_difference, versions
+from gamesim.reporting import reporter_named
 from gamesim.signals import Interrupted, Signals
 from gamesim.sweeps.batches import Batch, batched
 from gamesim.sweeps.board import Board, best
@@ -62,12 +66,15 @@ class Progress:
 
 def sweep(
     plan: Plan | Path | str, out: Path | str, engine: Engine | str = "local", *, workers: int | None = None,
-    threads: int = 1, resume: bool = False, show: bool = False, allow: Sequence[str] = (),
+    threads: int = 1, resume: bool = False, show: bool = False, allow: Sequence[str] = (), log: Sequence[str] = (),
 ) -> tuple[dict[str, Any], int]:  # fmt: skip
     """Do every run of a plan, or of the TOML file that makes one, into the folder `out`.
 
+    allow: classes that the file may name, `module:Class`; log: tools that are told, as of `gamesim run`.
     Returns the summary and the exit code: 0, 1 if a run failed or diverged, 130 or 143 if it was interrupted.
     """
+    for text in log:
+        reporter_named(text)
     plan = plan if isinstance(plan, Plan) else read_plan(Path(plan), allow)
     engine = engine_named(engine, workers=workers, threads=threads) if isinstance(engine, str) else engine
     out = own_folder(Path(out))
@@ -79,7 +86,7 @@ def sweep(
         with Signals() as signals:
             now = Progress(out, engine, board, signals)
             try:
-                for wave in _waves(plan, now):
+                for wave in _waves(plan, now, log):
                     _carry_out(now, wave, threads)
                     if signals.caught:
                         break
@@ -123,15 +130,15 @@ def _by_name(asked: Any) -> Any:
     return {run.get("run"): run for run in asked if isinstance(run, dict)} if isinstance(asked, list) else asked
 
 
-def _waves(plan: Plan, now: Progress) -> Iterator[list[Batch]]:
+def _waves(plan: Plan, now: Progress, log: Sequence[str]) -> Iterator[list[Batch]]:
     """The batches to be done: all at once, or as a tuner asks for them, who has seen what the last ones gave."""
     if plan.tune is None:
-        yield _known(now, plan.runs, batched(plan.runs))
+        yield _known(now, plan.runs, batched(plan.runs, log=log))
         return
     from gamesim.sweeps.tuning import trials
 
     for i, runs in enumerate(trials(plan, now.found)):
-        yield _known(now, runs, batched(runs, prefix=f"t{i:04d}-"))
+        yield _known(now, runs, batched(runs, prefix=f"t{i:04d}-", log=log))
 
 
 def _known(now: Progress, runs: Sequence[Planned], batches: list[Batch]) -> list[Batch]:
@@ -214,8 +221,28 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     write_json(now.root / "summary.json", summary)
     if now.signals.caught:
         return summary, 128 + now.signals.caught
+    summary["figures"] = _figures(now.root) if found else []
+    write_json(now.root / "summary.json", summary)
     write_text(now.root / "DONE", f"{len(found)} of {len(now.runs)} runs\n")
     return summary, int(bool(failures))
+
+
+def _figures(root: Path) -> list[str]:
+    """Pictures of the table: of all games together, or, where no solver ran on all of them, of each game."""
+    table, found = read_table(root), list[Path]()
+    try:
+        found = draw_table(table, out=root / "figures")
+    except InvalidInput as whole:
+        games = list(dict.fromkeys(run.cells["game"] for run in table.runs))
+        for game in games if len(games) > 1 else ():
+            part = replace(table, runs=tuple(run for run in table.runs if run.cells["game"] == game))
+            try:
+                found += draw_table(part, out=own_folder(root / "figures") / re.sub(r"[^A-Za-z0-9._-]+", "-", game))
+            except InvalidInput as error:
+                warnings.warn(f"no figures of {game}: {error}", Caution, stacklevel=2)
+        if len(games) == 1:
+            warnings.warn(f"no figures: {whole}", Caution, stacklevel=2)
+    return [str(path) for path in found if path.suffix == ".png"]
 
 
 def engine_named(

@@ -12,7 +12,8 @@ from gamesim.kernels import fused as fused_kernels
 from gamesim.loop import Observer, Run, Status
 from gamesim.parameters import build
 from gamesim.records import Record, settings
-from gamesim.running import solve_on_disk
+from gamesim.reporting import reporter_named
+from gamesim.running import reports, solve_on_disk
 from gamesim.signals import Signals
 from gamesim.sweeps.batches import Batch, stack
 from gamesim.sweeps.design import Planned
@@ -54,6 +55,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
     torch.set_num_threads(threads)
     first = batch.runs[0]
     own = first.settings
+    tools = [reporter_named(text) for text in batch.log]
     game = built_game(first)
     distinct = {tuple(run.s.items()): run for run in batch.runs}
     solver = built_solver(first) if len(distinct) == 1 else stack([built_solver(run) for run in batch.runs])
@@ -68,7 +70,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
         outcome = solve_on_disk(
             game, solver, record, iterations=own.iterations, tolerance=own.tolerance, seeds=seeds, seed=0,
             every=own.measured, average=own.average, start=own.start, signals=signals, figures=False,
-            observers=[Telling(tell)],
+            observers=[Telling(tell), *reports(tools, record, group=root.name)],
         )  # fmt: skip
     return outcome.code
 
