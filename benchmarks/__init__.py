@@ -30,6 +30,10 @@ TABLE: Table = {
         "gamesim.benchmarks.population:suite",
         "finitely many agents: a step of play dense and sparse, drawing networks, sampling data",
     ),
+    "scale": (
+        "gamesim.benchmarks.scale:suite",
+        "a thousand runs against a shell loop, on one and two cores, local and Ray; start-up; sizes of installs",
+    ),
     "sets": ("gamesim.benchmarks.sets:suite", "particle worlds: steps against mpe2, VMAS and JaxMARL"),
     "stochastic": (
         "gamesim.benchmarks.stochastic:suite",

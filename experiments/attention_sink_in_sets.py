@@ -18,7 +18,7 @@ Gu, Pang, Du, Liu, Zhang, Du, Wang and Lin, "When attention sink emerges in lang
 2025, arXiv 2410.10781. That a blank token of a set becomes the sink is our conjecture, not theirs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -40,6 +40,8 @@ LAYERS, WIDTH, HEADS = 2, 32, 4
 BATCH, TESTS = 48, 64
 STEP_SIZE = 3e-3
 VARIANTS = ("softmax", "softmax-slot", "sigmoid")
+EFFORT: Mapping[Scale, tuple[int, int]] = {"quick": (4, 320), "full": (8, 3000)}
+"""Seeds, and steps of Adam."""
 Weights = tuple[Tensor, ...]
 """Embedding, read-out, then for each layer q, k, v, out, first, second and the scores of the slot: [seed, in, out]."""
 
@@ -72,7 +74,7 @@ class AttentionSinkInSets:
     """Three kinds of attention trained on the same sets from the same weights."""
 
     def run(self, scale: Scale, say: Callable[[str], None]) -> Study:
-        seeds, steps = (4, 320) if scale == "quick" else (8, 3000)
+        seeds, steps = EFFORT[scale]
         found = {variant: train(variant, seeds, steps) for variant in VARIANTS}
         last = {variant: watched.over_time("score")[..., -1] for variant, watched in found.items()}
         claims = list[Claim]()

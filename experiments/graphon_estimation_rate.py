@@ -10,7 +10,7 @@ infection times the true W: the root of the mean square over [0, 1]^2, in which 
 The error of a mean over L episodes is L^(-1/2). Unknown positions are ranks: their error does not vanish with L alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,11 @@ from gamesim.study import Claim, Scale, Study, at_most
 INFECTION, MOST_AGENTS, MOST_EPISODES = 0.8, 50, 1000
 REGIMES = {"known grid": ("grid", "known"), "random": ("random", "known"), "unknown": ("random", "sorted")}
 TRUE = Exponential(3.0)
+EFFORT: Mapping[Scale, tuple[int, list[int], list[int]]] = {
+    "quick": (8, [30, 100, 300, 1000], [10, 50]),
+    "full": (20, [10, 30, 100, 300, 1000, 3000], [7, 12, 25, 50, 100]),
+}
+"""Seeds, and numbers of episodes and of agents: the most of both are among them."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,7 @@ class GraphonEstimationRate:
     """The error of the learned graphon against episodes and against agents."""
 
     def run(self, scale: Scale, say: Callable[[str], None]) -> Study:
-        quick = scale == "quick"
-        seeds = 8 if quick else 20
-        episodes = [30, 100, 300, 1000] if quick else [10, 30, 100, 300, 1000, 3000]
-        agents = [10, 50] if quick else [7, 12, 25, 50, 100]
+        seeds, episodes, agents = EFFORT[scale]
         rows, claims = list[dict[str, Any]](), list[Claim]()
         by_episodes, by_agents = list[Curve](), list[Curve]()
         for regime in REGIMES:

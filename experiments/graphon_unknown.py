@@ -12,7 +12,7 @@ would leave the beach evenly crowded, and what agents make of a crowd unidentifi
 random desires that change every five steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +34,8 @@ GRAPHONS: dict[str, tuple[Graphon, str]] = {
     "blocks": (StochasticBlock(0.9, 0.3, 0.7), "blocks(2)"),
 }
 CONSTANTS = (1.0, 0.5, 0.0)
+EFFORT: Mapping[Scale, tuple[Sequence[int], int]] = {"quick": ([30, 1000], 5), "full": ([10, 30, 100, 300, 1000], 10)}
+"""Numbers of episodes, and of seeds."""
 LAWS = {"equations known": "graphon/{}", "nothing known": "mixture"}
 
 
@@ -43,8 +45,7 @@ class GraphonUnknown:
 
     def run(self, scale: Scale, say: Callable[[str], None]) -> Study:
         quick = scale == "quick"
-        episodes = [30, 1000] if quick else [10, 30, 100, 300, 1000]
-        seeds = 5 if quick else 10
+        episodes, seeds = EFFORT[scale]
         claims, rows, panels = list[Claim](), list[dict[str, Any]](), list[Panel]()
         for name, graphon in GRAPHONS.items():
             for game in true_games(graphon[0]):

@@ -18,7 +18,7 @@ Li, Rawat and Oymak, "Fine-grained analysis of in-context linear estimation: dat
 2024, arXiv 2407.10005.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -109,6 +109,8 @@ RETRIEVED = tuple(Problem(f"retrieved-{a:g}", 5, 10, 0.25, relevance=a) for a in
 DRIFTING = tuple(
     Problem(f"drift-{'gated' if gated else 'plain'}", 5, 20, 0.25, memory=0.9, gated=gated) for gated in (False, True)
 )
+EFFORT: Mapping[Scale, tuple[int, int]] = {"quick": (5, 600), "full": (12, 3000)}
+"""Seeds, and steps of Adam."""
 Layer = tuple[Tensor, ...]
 """Q, K [seed, d + 1, r], V [seed, d + 1, 1] and the logarithms of the gate [seed, n] (zeros without one)."""
 
@@ -118,7 +120,7 @@ class LinearAttentionRisk:
     """Layers trained on prompts of several sizes, noises, ranks, with retrieved examples and with drifting tasks."""
 
     def run(self, scale: Scale, say: Callable[[str], None]) -> Study:
-        seeds, steps = (5, 600) if scale == "quick" else (12, 3000)
+        seeds, steps = EFFORT[scale]
         claims, rows = list[Claim](), list[dict[str, object]]()
         excess, found = dict[str, Tensor](), dict[str, Tensor]()
         times = list[int]()

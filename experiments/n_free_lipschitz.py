@@ -15,7 +15,7 @@ with rows projected on the ball after attention and after the feed-forward part,
 That a sum or an unshifted sigmoid grows is ours to show, not the paper's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,8 @@ from gamesim.randomness import Stream
 from gamesim.study import Claim, Scale, Study, at_least, at_most
 
 SIZES = (3, 10, 30, 100, 300, 1000)
+EFFORT: Mapping[Scale, tuple[int, int, int]] = {"quick": (6, 6, 2), "full": (16, 8, 12)}
+"""Networks, sets for each, and steps of ascent."""
 WIDTH, HIDDEN, LAYERS, NORM = 16, 32, 2, 2.0
 KINDS_OF_ROW = 4
 """Rows of a set are noisy copies of so many, in random shares: sets whose means do not vanish as N grows."""
@@ -73,7 +75,7 @@ class NFreeLipschitz:
     """Gains against N for four ways to attend and pool, and the inequality of one layer under attack."""
 
     def run(self, scale: Scale, say: Callable[[str], None]) -> Study:
-        seeds, draws, climbs = (6, 6, 2) if scale == "quick" else (16, 8, 12)
+        seeds, draws, climbs = EFFORT[scale]
         claims, rows, panels = list[Claim](), list[dict[str, object]](), list[Panel]()
         for setting in SETTINGS:
             curves = list[Curve]()

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gamesim.attention import set_attention
     from gamesim.certificates import certify, certify_equilibrium, certify_policy
+    from gamesim.comparison import compare
     from gamesim.data import AgentData, SetData
     from gamesim.envs.wrappers import (
         approximate_exploitability,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gamesim.equilibria.stationary import find_stationary
     from gamesim.errors import Caution, InvalidInput
     from gamesim.estimation import FittedGame, fit_game, fit_graphon, rearrangement_distance
+    from gamesim.exports import export, read_run
     from gamesim.figures import draw
     from gamesim.formats.agents import read_agents
     from gamesim.formats.set_arrays import read_sets
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
     from gamesim.offline.recording import record_sets
     from gamesim.populations import finite_gap, sample_agents, simulate
     from gamesim.records import Record
+    from gamesim.reporting import report_to
     from gamesim.schedules import Constant, Geometric, Power
+    from gamesim.sweeps import sweep
     from gamesim.testing import check_batch, check_game, check_solver
 
 _HOMES = {
@@ -88,6 +92,11 @@ _HOMES = {
     "as_pettingzoo": "gamesim.envs.wrappers",
     "as_simulator": "gamesim.envs.wrappers",
     "tabulate_environment": "gamesim.envs.wrappers",
+    "compare": "gamesim.comparison",
+    "export": "gamesim.exports",
+    "read_run": "gamesim.exports",
+    "report_to": "gamesim.reporting",
+    "sweep": "gamesim.sweeps",
     "certify": "gamesim.certificates",
     "certify_equilibrium": "gamesim.certificates",
     "certify_policy": "gamesim.certificates",

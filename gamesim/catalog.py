@@ -6,10 +6,12 @@ Each room keeps its own table (`gamesim.envs.TABLE`, ...); other distributions a
 
 import importlib
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gamesim.errors import InvalidInput, refuse, unknown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ROOMS = {
     "games": "gamesim.envs",
@@ -26,8 +28,10 @@ def table(kind: str) -> Table:
     return found
 
 
-def plugins(kind: str) -> dict[str, EntryPoint]:
+def plugins(kind: str) -> "dict[str, EntryPoint]":
     """The installed plug-ins of a kind, by id; none is imported."""
+    from importlib.metadata import entry_points  # late: a sixth of what the command line starts in
+
     return {point.name: point for point in entry_points(group=f"gamesim.{kind}")}
 
 
@@ -40,6 +44,8 @@ def entries(kind: str) -> Table:
 def find(kind: str, name: str) -> Any:
     """The class behind an id or behind `module:Class`; unknown ids list the nearest ones."""
     known = table(kind)
+    if not isinstance(name, str):
+        raise refuse(kind[:-1], type(name).__name__, "an id of `gamesim list`, or module:Class, as text")
     if name in known:
         return load(known[name][0])
     if name in plugins(kind):
@@ -61,9 +67,9 @@ def named(kind: str, name: str) -> tuple[Any, dict[str, str]]:
     >>> named("games", "somewhere/battle.nfg")[1]
     {'file': 'somewhere/battle.nfg'}
     """
-    room = importlib.import_module(ROOMS[kind])
-    suffix = next((end for end in getattr(room, "FILES", {}) if name.lower().endswith(end)), None)
-    return (find(kind, name), {}) if suffix is None else (find(kind, room.FILES[suffix]), {"file": name})
+    files = getattr(importlib.import_module(ROOMS[kind]), "FILES", {})
+    suffix = next((end for end in files if isinstance(name, str) and name.lower().endswith(end)), None)
+    return (find(kind, name), {}) if suffix is None else (find(kind, files[suffix]), {"file": name})
 
 
 def load(path: str, field: str = "class") -> Any:

@@ -12,8 +12,15 @@ REQUIRED = (
 )  # fmt: skip
 OPTIONAL = {
     "pandas": "pip install 'gamesim[data]'",
+    "pyarrow": "pip install 'gamesim[data]'",
     "minari": "pip install 'gamesim[minari]'",
     "openai": "pip install 'gamesim[llm]'",
+    "ray": "pip install 'gamesim[ray]'",
+    "optuna": "pip install 'gamesim[tune]'",
+    "tensorboard": "pip install 'gamesim[tb]'",
+    "mlflow-skinny": "pip install 'gamesim[mlflow]'",
+    "wandb": "pip install 'gamesim[wandb]'",
+    "onnx": "pip install 'gamesim[onnx]'",
     "open_spiel": "pip install 'gamesim[peers]'",
     "mfglib": "pip install --no-deps mfglib && pip install optuna osqp",
 }

@@ -150,12 +150,24 @@ class Result:
         return self.metric("regularized_exploitability")
 
     def frame(self) -> Any:
-        """A tidy pandas.DataFrame: iteration, seed, metric, value."""
+        """A tidy pandas.DataFrame: iteration, seed, a column for each batch of hyper-parameters, metric, value.
+
+        Where the game itself is a batch, `game` counts through it.
+        """
         try:
             import pandas
         except ModuleNotFoundError:
             raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
-        return pandas.DataFrame(self.trace.rows(), columns=["iteration", "seed", "metric", "value"])
+        found = pandas.DataFrame(self.trace.rows(), columns=["iteration", "seed", "metric", "value"])
+        flat, known = found["seed"] - self.trace.first_seed, self.trace.members
+        count = max(map(len, known.values()), default=1)
+        games = (int(flat.max()) + 1) // count if len(found) else 1  # members of the game's own batch, the innermost
+        found["seed"] = (flat // games).map(dict(enumerate(known.get("seed", [self.trace.first_seed] * count))))
+        for place, (name, values) in enumerate([x for x in known.items() if x[0] != "seed"], start=2):
+            found.insert(place, name, (flat // games).map(dict(enumerate(values))))
+        if games > 1:
+            found.insert(len(found.columns) - 2, "game", flat % games)
+        return found
 
 
 def solve(
@@ -204,6 +216,7 @@ def solve(
     for words in [*cautions(game), *getattr(solver, "cautions_of_length", lambda iterations: ())(iterations)]:
         warnings.warn(words, Caution, stacklevel=2)
 
+    varied = _varied(solver)
     solver, shape = _batched(solver, own[0], max(p.dim() for p in own))
     if isinstance(seeds, Sequence) and shape:  # one hyper-parameter with each seed
         if shape != batch:
@@ -230,6 +243,7 @@ def solve(
         run.state, run.iteration = rebuilt(run.state, resume.tensors), resume.iteration
         run.trace = resume.trace.only(due)
         run.diverged = run.trace.ended(front) if front else run.diverged
+    run.trace.members = _members(listed if batch else None, varied, front)
     stream = Stream(seed if seeds is None else listed)
     started = time.perf_counter()
     with ExitStack() as ends:
@@ -475,6 +489,26 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
         raise refuse(
             type(solver).__name__, found, "batches of parameters that broadcast, as [3, 1] and [2] do"
         ) from None
+
+
+def _varied(solver: Any, inside: str = "") -> dict[str, Tensor]:
+    """The hyper-parameters that are batches, by dotted names."""
+    if isinstance(solver, Averaged):
+        return _varied(solver.solver)
+    found = dict[str, Tensor]()
+    for f in dataclasses.fields(solver) if dataclasses.is_dataclass(solver) else ():
+        value, name = getattr(solver, f.name), inside + f.name
+        if isinstance(value, Tensor) and value.dim():
+            found[name.removesuffix(".value")] = value  # of a constant schedule: by the name that it is typed by
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            found |= _varied(value, f"{name}.")
+    return found
+
+
+def _members(seeds: list[int] | None, varied: Mapping[str, Tensor], front: tuple[int, ...]) -> dict[str, list[Any]]:
+    """What tells the members of a batch apart, each flat."""
+    found = {} if seeds is None else {"seed": torch.tensor(seeds).reshape(-1, *[1] * (len(front) - 1))}
+    return {name: x.expand(front).flatten().tolist() for name, x in {**found, **varied}.items()}
 
 
 def _listed(seeds: Any, seed: int) -> list[int]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,6 +42,8 @@ class Trace:
     iterations: list[int] = field(default_factory=list)
     metrics: dict[str, list[Tensor]] = field(default_factory=dict)
     first_seed: int = 0
+    members: dict[str, list[Any]] = field(default_factory=dict)
+    """What tells the members of a batch apart, by name: `seed`, and hyper-parameters; each flat, as rows are."""
 
     def add(self, iteration: int, measured: Mapping[str, Tensor]) -> None:
         self.iterations.append(iteration)
@@ -55,6 +57,7 @@ class Trace:
             [self.iterations[i] for i in which],
             {name: [x[i] for i in which] for name, x in self.metrics.items()},
             self.first_seed,
+            self.members,
         )
 
     def ended(self, batch: tuple[int, ...]) -> Tensor:

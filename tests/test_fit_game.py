@@ -45,7 +45,7 @@ def test_unknown_positions_of_blocks(law: str, bound: float) -> None:
     With nothing known of how agents respond it is more, and still a tenth of what constant graphons give.
     """
     right, gaps = [], []
-    for seed in range(5):
+    for seed in range(2):
         data = sample_agents(BLOCKS, agents=50, episodes=1000, positions="random", seed=seed)
         assert data.positions is not None
         second = data.positions >= 0.7
@@ -57,8 +57,8 @@ def test_unknown_positions_of_blocks(law: str, bound: float) -> None:
         policy = gs.solve(learned, gs.make_solver("policy-mirror-descent", temperature=1.0, step_size=0.5)).policy
         places = torch.stack([learned.estimate.positions[second == b].median() for b in (False, True)])
         gaps.append(float(BLOCKS.exploitability(learned.carried(policy, BLOCKS, places), 1.0)))
-    assert sum(right) / 5 >= 0.99
-    assert sum(gaps) / 5 < bound
+    assert sum(right) / 2 >= 0.99
+    assert sum(gaps) / 2 < bound
     for p in (1.0, 0.5, 0.0):
         constant = dataclasses.replace(BLOCKS, graphon=ErdosRenyi(p), positions=1)
         policy = gs.solve(constant, gs.make_solver("policy-mirror-descent", temperature=1.0, step_size=0.5)).policy

@@ -25,6 +25,13 @@ HEAVY = (
     "numba",
     "rich",
     "networkx",
+    "ray",
+    "optuna",
+    "pyarrow",
+    "tensorboard",
+    "mlflow",
+    "wandb",
+    "onnx",
 )
 
 

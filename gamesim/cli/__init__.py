@@ -7,9 +7,12 @@ from gamesim.cli import agents as _agents  # noqa: F401  each adds its commands 
 from gamesim.cli import calibrating as _calibrating  # noqa: F401
 from gamesim.cli import catalogue as _catalogue  # noqa: F401
 from gamesim.cli import certifying as _certifying  # noqa: F401
+from gamesim.cli import citing as _citing  # noqa: F401
 from gamesim.cli import claims as _claims  # noqa: F401
+from gamesim.cli import comparing as _comparing  # noqa: F401
 from gamesim.cli import data as _data  # noqa: F401
 from gamesim.cli import equilibria as _equilibria  # noqa: F401
+from gamesim.cli import exporting as _exporting  # noqa: F401
 from gamesim.cli import llm as _llm  # noqa: F401
 from gamesim.cli import solving as _solving  # noqa: F401
 from gamesim.cli import sweeping as _sweeping  # noqa: F401

@@ -119,6 +119,8 @@ def fit(data: Path, out: Path | None, threads: int, as_json: bool, **assumptions
     gamesim run graphon/fitted policy-mirror-descent -g data=agents.fit.json
     gamesim run graphon/fitted gmfg-ppo -g data=agents.npz -g learn.graphon=exp     both in one
     """
+    if not data.name:
+        raise refuse("data", str(data), "a table (.csv) or arrays (.npz) of sampled agents")
     out = out or data.with_name(data.name.partition(".")[0] + SUFFIX)
     _absent(out, ".json")
     here_on_path()

@@ -131,6 +131,8 @@ def export(file: Path, form: str, agents: int | None, out: Path | None, threads:
     gamesim data export spread.npz --to omar --agents 3
     """
     shell.limit_threads(threads)
+    if not file.name:
+        raise refuse("file", str(file), "a dataset of sets, .npz")
     out = out or file.with_name(file.name.removesuffix(".npz") + {"d3rlpy": ".d3rlpy.npz"}.get(form, f".{form}"))
     _absent(out, ".npz" if form == "d3rlpy" else "")
     from gamesim.data import SetData
@@ -193,6 +195,8 @@ def import_data(
     given = pairs("-g", game_options)
     if world is None and given:
         raise refuse("-g", next(iter(given)), "nothing without --world: it is a parameter of the world")
+    if not source.name:
+        raise refuse("source", str(source), "arrays (.npz), or a folder of OMAR or of Minari")
     out = out or source.with_name(source.name.removesuffix(".npz") + ".sets.npz")
     _absent(out, ".npz")
     shell.limit_threads(threads)

@@ -84,16 +84,27 @@ def of_run(game: Any, folder: Path) -> tuple[list[Any], list[str]]:
     if not (folder / "config.json").is_file():
         raise refuse("policy", str(folder), "the folder of a run, with its config.json")
     config = read_json(folder / "config.json")
-    other = first_difference("game.parameters", config["game"]["parameters"], plain(game))
+    try:
+        written, solver_id, given = (
+            config["game"]["parameters"],
+            config["solver"]["id"],
+            dict(config["solver"]["given"]),
+        )
+        every = config["every"] if config["every"] == "log" else max(1, int(config["every"]))
+    except (KeyError, TypeError, ValueError):
+        raise refuse("policy", str(folder), "the folder of a run, with the config.json that gamesim wrote") from None
+    if solver_id not in catalog.entries("solvers"):  # a file does not say what is imported
+        raise refuse("policy", str(folder), f"a run of a solver of `gamesim list`, not {solver_id}; or tables as JSON")
+    other = first_difference("game.parameters", written, plain(game))
     if other:
         raise refuse("policy", str(folder), f"a run of the same game; {other}")
-    snapshot = load_snapshot(folder, config["every"])
+    snapshot = load_snapshot(folder, every)
     if snapshot is None:
         raise refuse("policy", str(folder), "a run that has saved its state")
-    solver = build(catalog.find("solvers", config["solver"]["id"]), config["solver"]["given"], what="solver")
+    solver = build(catalog.find("solvers", solver_id), given, what="solver")
     like = (Averaged(solver) if config.get("average") else solver).init(game)
     if tensors(like).keys() != snapshot.tensors.keys():
-        raise InvalidInput(f"policy: the state in {folder} is of another version of {config['solver']['id']}")
+        raise InvalidInput(f"policy: the state in {folder} is of another version of {solver_id}")
     policy = mapped(like, lambda name, _: snapshot.tensors[name]).policy
     count = max(x[..., 0, 0].numel() for x in policy)
     rows = [x.reshape(-1, *x.shape[-2:]).to(**game.like).expand(count, -1, -1) for x in policy]

@@ -167,13 +167,21 @@ def _of_groups(table: Table, chosen: Sequence[str], name: str) -> bool:
     )
 
 
+def _short(cell: str) -> str:
+    """A number of many digits by its first eight: enough to tell values apart that somebody chose."""
+    try:
+        return f"{float(cell):.8g}" if len(cell) > 10 else cell
+    except ValueError:
+        return cell
+
+
 def _label(names: Sequence[str], cells: Sequence[str]) -> str:
     """A configuration in words: the names of games and solvers, then what is set.
 
     >>> _label(["solver", "s.step_size"], ["ftrl", "0.1"])
     'ftrl step_size=0.1'
     """
-    words = [cell if name in ("game", "solver") else f"{name[2:] if name[:2] in ('g.', 's.') else name}={cell}"
+    words = [cell if name in ("game", "solver") else f"{name[2:] if name[:2] in ('g.', 's.') else name}={_short(cell)}"
              for name, cell in zip(names, cells, strict=True) if cell]  # fmt: skip
     return " ".join(words) or "default"
 

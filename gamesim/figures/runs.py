@@ -173,8 +173,8 @@ def convergence(axes: Axes, lines: Sequence[Line], metric: str | None = None) ->
                 begun = np.maximum.accumulate(np.nan_to_num(values) > FLOOR, axis=0).mean(axis=1) > 0.75
                 values[: int(begun.argmax())] = np.nan
             gone = np.isnan(values).all(axis=1)  # nothing is left to take a median of
-            shown = np.where(gone[:, None], FLOOR, values.clip(FLOOR) if positive else values)
-            low, middle, high = np.where(gone, np.nan, np.nanpercentile(shown, (25, 50, 75), axis=1))
+            there = np.where(gone[:, None], FLOOR, values.clip(FLOOR) if positive else values)
+            low, middle, high = np.where(gone, np.nan, np.nanpercentile(there, (25, 50, 75), axis=1))
             label = words.get(name, name.replace("return_", "return of player ")) if len(lines) == 1 else line.name
             lost = int(np.isnan(values[-1]).sum())
             if lost:

@@ -175,6 +175,9 @@ def plan_of(text: str, allow: Sequence[str] = ()) -> Plan:
             raise refuse(
                 "tune", "nothing to choose", "a parameter with a list, or with uniform, log-uniform, integers, choice"
             )
+        from gamesim.sweeps.tuning import tuning_of
+
+        tuning_of(tune, open_)
         first = trial(read[0], {a.name: a.at(0.5) for a in open_}, "0")
         _require_buildable([first], allow)
         return Plan(first, text, tune, open_)
