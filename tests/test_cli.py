@@ -130,7 +130,8 @@ def test_a_doctor_that_finds_something(capsys: pytest.CaptureFixture[str], monke
 
 def test_run(capsys: pytest.CaptureFixture[str]) -> None:
     found = as_json(capsys, *RUN, "--out", "a")
-    assert found.keys() == {"run", "game", "solver", "iterations", "status", "message", "metrics", "diverged", "seconds"}
+    keys = {"run", "game", "solver", "iterations", "status", "message", "metrics", "diverged", "seconds"}
+    assert found.keys() == keys
     assert (found["run"], found["game"], found["solver"], found["iterations"]) == ("a", "graphon/sis", "gmfg-ppo", 3)
     assert found["status"] == "out-of-iterations"
     for name in ("exploitability", "regularized_exploitability"):

@@ -83,7 +83,11 @@ def _sweep(
         if as_json:
             print_json({"runs": plan.plain(), "batches": {b.name: [r.name for r in b.runs] for b in batches}})
         else:
-            click.echo(f"{len(plan.runs)} runs in {len(batches)} batches")
+            if plan.tune is not None:
+                names = ", ".join(a.name for a in plan.axes)
+                click.echo(f"{plan.tune['trials']} trials of {len(plan.runs)} runs; chosen: {names}; in the middle:")
+            else:
+                click.echo(f"{len(plan.runs)} runs in {len(batches)} batches")
             for batch in batches:
                 first = batch.runs[0]
                 more = f"  and {len(batch.runs) - 1} more" if len(batch.runs) > 1 else ""
