@@ -35,12 +35,22 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports --no-logo --no-cache
 
+docs: $(STAMP)  ## build the site: docs/_build/html/index.html
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "$(CURDIR)/docs/_build/html/index.html"
+
+nightly: $(STAMP)  ## hours: slow studies, the tutorial as a reader runs it, faults, bad input, mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench fuzz
+	$(MAKE) mutants
+
 check: lint test  ## what must pass before a commit
 
 install: $(STAMP)  ## set up alone: gamesim, editable, and what tests and lint need
 
 clean:  ## remove what was built and cached, but neither the environment nor runs
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment whose Python is gone is made anew; one that works is kept.
@@ -65,4 +75,4 @@ $(STAMP): pyproject.toml setup.cfg $(CONSTRAINTS) $(if $(shell $(BIN)/python -c 
 REACH := import os, sys, threading, urllib.request as u; t = threading.Timer(5, os._exit, [1]); t.daemon = True; t.start(); \
 	u.urlopen(u.Request(sys.argv[1].rstrip("/") + "/torch/", method="HEAD"), timeout=5)
 
-.PHONY: help demo test lint style types imports check install clean anew
+.PHONY: help demo test lint style types imports docs nightly mutants fuzz check install clean anew
