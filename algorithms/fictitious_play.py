@@ -37,7 +37,7 @@ class Average:
 
 def _shares(occupancy: Tensor) -> Tensor:
     mass = occupancy.sum(-1, keepdim=True)
-    return torch.where(mass > 0, occupancy / mass, 1 / occupancy.shape[-1])
+    return torch.where(mass <= 0, 1 / occupancy.shape[-1], occupancy / mass)  # what is no number stays none
 
 
 @dataclass(frozen=True)

@@ -92,13 +92,14 @@ class NashQ:
 
 
 def solved(state: Stages, q: Tensor, visits: Tensor) -> Stages:
-    """The stage games that changed are solved anew, all at once."""
-    changed = (visits != state.visits).any(-1).any(-1)
-    found = solve_zero_sum(q[changed])
+    """The stage games that changed are solved anew, all at once; those that are no numbers have no solution."""
+    changed, lost = (visits != state.visits).any(-1).any(-1), ~q.isfinite().all(-1).all(-1)
+    found = solve_zero_sum(q[changed].masked_fill(lost[changed][:, None, None], 0.0))
 
     def put(old: Tensor, new: Tensor) -> Tensor:
         whole = old.expand(*changed.shape, *new.shape[1:]).clone()
         whole[changed] = new.to(old)
+        whole[lost] = torch.nan
         return whole
 
     values, (x, y) = put(state.values, found.value), state.policy

@@ -11,10 +11,13 @@ too, are solved in one call. The policy is the stage equilibrium (x, y) at the v
 smallest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
+
 from gamesim.equilibria.shapley import Iterate, Sweep, ZeroSumTabularGame, begin, require_zero_sum, sweep
+from gamesim.errors import refuse
 from gamesim.games import TabularGame
 from gamesim.parameters import check
 from gamesim.randomness import Stream
@@ -33,8 +36,16 @@ class ShapleyIteration:
         check(self)
 
     def init(self, game: TabularGame) -> Iterate:
+        if not isinstance(game, TabularGame):
+            raise refuse("start", "a policy", "none: Shapley iteration begins with values, at 0")
         require_zero_sum(game)
         return begin(game)
 
     def step(self, t: int, game: TabularGame, state: Iterate, generator: Stream) -> Iterate:
-        return sweep(game, state, self.method)
+        # a stage game wants numbers: what has none stays so, and stops nobody else
+        lost = ~state.values.isfinite().all(-1, keepdim=True)
+        if not bool(lost.any()):
+            return sweep(game, state, self.method)
+        swept = sweep(game, replace(state, values=state.values.masked_fill(lost, 0.0)), self.method)
+        policy = tuple(x.masked_fill(lost[..., None], torch.nan) for x in swept.policy)
+        return replace(swept, values=swept.values.masked_fill(lost, torch.nan), policy=policy)

@@ -5,6 +5,8 @@ if __name__ != "gamesim.benchmarks":
 
 from gamesim.catalog import Table
 
+LONG = ("faults", "fuzz", "scale")
+"""Suites of many minutes, which run only when they are named."""
 TABLE: Table = {
     "attention": (
         "gamesim.benchmarks.attention:suite",
@@ -13,6 +15,10 @@ TABLE: Table = {
     "estimation": (
         "gamesim.benchmarks.estimation:suite",
         "learning from agents: regressions against scikit-learn, whole fits, and how near they come",
+    ),
+    "faults": (
+        "gamesim.benchmarks.faults:suite",
+        "nothing is lost: kills, broken disks, races, harmed files, sweeps",
     ),
     "graphon": (
         "gamesim.benchmarks.graphon:suite",

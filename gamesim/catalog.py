@@ -24,8 +24,13 @@ Table = dict[str, tuple[str, str]]
 
 def table(kind: str) -> Table:
     """The built-in entries of a kind ("games", "solvers" or "experiments")."""
-    found: Table = importlib.import_module(ROOMS[kind]).TABLE
+    found: Table = room(kind).TABLE
     return found
+
+
+def room(kind: str) -> Any:
+    """The package of a kind; its own table imports nothing heavy."""
+    return importlib.import_module(ROOMS[kind])
 
 
 def plugins(kind: str) -> "dict[str, EntryPoint]":
@@ -67,7 +72,7 @@ def named(kind: str, name: str) -> tuple[Any, dict[str, str]]:
     >>> named("games", "somewhere/battle.nfg")[1]
     {'file': 'somewhere/battle.nfg'}
     """
-    files = getattr(importlib.import_module(ROOMS[kind]), "FILES", {})
+    files = getattr(room(kind), "FILES", {})
     suffix = next((end for end in files if isinstance(name, str) and name.lower().endswith(end)), None)
     return (find(kind, name), {}) if suffix is None else (find(kind, files[suffix]), {"file": name})
 

@@ -23,6 +23,7 @@ FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, err
 """Errors of the machine, whatever name was typed."""
 MOST = 200 * 10**6
 """Bytes of a JSON file that is read, at most."""
+REPLACED = "the folder was removed or replaced while a process wrote to it"
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -36,20 +37,29 @@ def require_name(name: str, field: str = "name") -> str:
 
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then put it in place of `path` at once."""
+    """Let `write` fill a temporary file, then put it in place of `path` at once.
+
+    A folder that is replaced by another of its name meanwhile is left alone: the file was meant for the first.
+    """
     with naming(path):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        spare = Path(temporary)
+        folder = os.open(path.parent, os.O_RDONLY)
         try:
-            write(spare)
-            with spare.open("rb+") as f:
-                os.fsync(f.fileno())
-            spare.chmod(0o644)
-            spare.replace(path)
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            os.close(handle)
+            spare = Path(temporary)
+            try:
+                write(spare)
+                with spare.open("rb+") as f:
+                    os.fsync(f.fileno())
+                spare.chmod(0o644)
+                if not os.path.samestat(spare.stat(), os.stat(spare.name, dir_fd=folder)):
+                    raise OSError(errno.ESTALE, REPLACED)
+                os.replace(spare.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            finally:
+                spare.unlink(missing_ok=True)
+            os.fsync(folder)
         finally:
-            spare.unlink(missing_ok=True)
-        sync_folder(path.parent)
+            os.close(folder)
 
 
 @contextmanager
@@ -64,17 +74,9 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or (error.filename is not None and not str(error.filename).endswith(".tmp")):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -179,8 +181,7 @@ class Lock:
     def require(self) -> None:
         """Stop a process whose folder is gone, before it writes into one that may be another's by now."""
         if not self.held:
-            words = "the folder was removed or replaced while a process wrote to it"
-            raise OSError(errno.ESTALE, words, str(self._folder))
+            raise OSError(errno.ESTALE, REPLACED, str(self._folder))
 
     def release(self, remove: bool = False) -> None:
         """Let go; with `remove` the file that this lock made goes, too, while it is still held."""

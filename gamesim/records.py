@@ -218,10 +218,12 @@ class Record(Observer):
 
         def write(spare: Path) -> None:
             _save({name: x.clone() if _shares(x, state) else x for name, x in state.items()}, spare, metadata=note)
+            self.lock.require()  # of the folder that the state will be put into
             known = read_hashes(self.folder)
             there = {p: fingerprint(p) for p in (self.folder / PREVIOUS, path) if p.is_file()}
             whole = there.get(path) in known  # a broken one must not displace the one before
             self._manifest([*(x for x in there.values() if x in known), fingerprint(spare)])
+            self.lock.require()
             if whole:
                 path.replace(self.folder / PREVIOUS)
 
@@ -237,6 +239,7 @@ class Record(Observer):
     def _manifest(self, hashes: list[str]) -> None:
         facts = {
             "states": hashes,
+            "best": (self.folder / BEST).is_file(),
             "threads": torch.get_num_threads(),
             "processor": platform.processor() or platform.machine(),
             "versions": versions(),
@@ -324,6 +327,10 @@ def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:
 
     A state that the trace does not lead up to, measured as often as `every` says, is passed over.
     """
+    manifest = folder / "manifest.json"
+    kept = read_json(manifest) if manifest.exists() else {}
+    if isinstance(kept, dict) and kept.get("best") and not (folder / BEST).is_file():
+        return None  # only the whole run can say again which policy was best
     known = read_hashes(folder)
     for name in (STATE, PREVIOUS):
         path = folder / name
@@ -336,7 +343,7 @@ def load_snapshot(folder: Path, every: Every = 1) -> Snapshot | None:
         except (OSError, SafetensorError, KeyError, ValueError):
             continue
         try:
-            trace = read_trace(folder, until=iteration)
+            trace = read_trace(folder, until=iteration, whole=False)
         except InvalidInput:
             continue  # nothing leads up to the state: the run begins again
         if _leads_up(set(trace.iterations), iteration, every):
@@ -368,8 +375,8 @@ def _leads_up(measured: set[int], iteration: int, every: Every) -> bool:
     return True
 
 
-def read_trace(folder: Path, until: int | None = None) -> Trace:
-    """The trace of a run; a torn last line and rows after `until` are left out."""
+def read_trace(folder: Path, until: int | None = None, whole: bool = True) -> Trace:
+    """The trace of a run; a torn last line and rows after `until` are left out; not `whole`: all from a bad line on."""
     path = folder / "trace.csv"
     if not path.is_file():
         raise InvalidInput(f"{path}: no such file; is {folder} the folder of a run?")
@@ -383,6 +390,8 @@ def read_trace(folder: Path, until: int | None = None) -> Trace:
             ((at, which, metric, number_),) = csv.reader([line])
             iteration, seed, value = int(at), int(which), float(number_)
         except (ValueError, csv.Error):
+            if not whole:
+                break
             raise InvalidInput(f"{path}: line {number} is not iteration,seed,metric,value") from None
         if until is None or iteration <= until:
             cells.setdefault(iteration, {}).setdefault(metric, {})[seed] = value

@@ -61,6 +61,8 @@ def reproduce(experiments: tuple[str, ...], scale: Any, out: Path, threads: int,
 def bench(suite: str | None, as_json: bool) -> None:
     """Measure ratios against a plain twin and, where installed, against peers, interleaved in one process.
 
+    Without a suite all that take minutes run; `faults`, `fuzz` and `scale` take many, and run when they are named.
+
     Example: gamesim bench graphon
     """
     table = catalog.table("benchmarks")
@@ -68,7 +70,8 @@ def bench(suite: str | None, as_json: bool) -> None:
         raise unknown("suite", suite, table)
     shell.limit_threads(1)
     rows = []
-    for name in [suite] if suite else sorted(table):
+    long = catalog.room("benchmarks").LONG
+    for name in [suite] if suite else [name for name in sorted(table) if name not in long]:
         for row in catalog.load(table[name][0])():
             rows.append(row)
             if not as_json:

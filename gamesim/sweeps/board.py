@@ -6,17 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gamesim.sweeps.results import Ended
+from gamesim.sweeps.results import Ended, target_of
 from gamesim.traces import rises
 
 SHOWN = 3
 """Configurations of each game in the table of the best, and games beyond which it shows no more than GAMES."""
 GAMES = 8
-
-
-def target_of(metrics: Mapping[str, float]) -> str:
-    """The metric that a table is about: the regularized exploitability, the exploitability, or the first there is."""
-    return next((m for m in ("regularized_exploitability", "exploitability") if m in metrics), next(iter(metrics)))
 
 
 def best(found: Sequence[Ended]) -> list[dict[str, Any]]:
@@ -85,13 +80,14 @@ def best_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     from rich.table import Table
 
     games = list(dict.fromkeys(row["game"] for row in rows))
-    known = {name for row in rows for name in row["parameters"]}
-    varying = {name for name in known if len({row["parameters"].get(name) for row in rows}) > 1}
     table = Table(title="best in each game, median over seeds", title_justify="left", box=None, pad_edge=False)
     for heading in ("game", "solver", "parameters", "metric", "median", "seeds"):
         table.add_column(heading, justify="right" if heading in ("median", "seeds") else "left", no_wrap=True)
     for game in games[:GAMES]:
-        for row in [row for row in rows if row["game"] == game][:SHOWN]:
+        own = [row for row in rows if row["game"] == game]
+        known = {name for row in own for name in row["parameters"]}
+        varying = {name for name in known if len({row["parameters"].get(name) for row in own}) > 1}
+        for row in own[:SHOWN]:
             median = "diverged" if row["median"] is None else f"{row['median']:.4g}"
             said = " ".join(f"{k}={_short(v)}" for k, v in row["parameters"].items() if k in varying)
             table.add_row(game, row["solver"], said, row["metric"].replace("_", " "), median, str(row["seeds"]))

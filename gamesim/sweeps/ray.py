@@ -27,8 +27,7 @@ from typing import Any
 
 import torch
 
-from gamesim.errors import InvalidInput, MissingExtra, refuse
-from gamesim.files import Lock
+from gamesim.errors import MissingExtra, refuse
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.engines import End, Event
@@ -39,8 +38,6 @@ RETRIES = 3
 """How often Ray begins a task again whose worker or node died, before it says so."""
 STORE = 128 * 2**20
 """Bytes of the object store of a cluster started here: traces are small."""
-PATIENCE = 60.0
-"""Seconds that a task waits for the one before it, on a node that is dying, to let go of the folder."""
 OURS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # for Ray: no other machine joins, so nothing listens to any
     "RAY_AUTH_MODE": "token",
@@ -161,7 +158,6 @@ def task(root: str, batch: Batch, threads: int) -> tuple[End, str, Traces]:
     if not (place / "logs").is_dir():
         wanted = f"a folder that every node of the cluster sees; {socket.gethostname()} does not"
         return "refused", str(refuse("out", root, wanted)), {}
-    wait_for(folder_of(place, batch))
     with saying(place / "logs" / f"{batch.name}.txt"):
         end, error = ended(place, batch, threads, lambda iteration: None)
     if end != "done":
@@ -175,17 +171,6 @@ def note(log: Path, said: Mapping[str, Any], ignore_prefix: bool = False) -> Non
     """What Ray says of workers that died, which it would print among the results."""
     with suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in said.get("lines", ()))
-
-
-def wait_for(folder: Path) -> None:
-    """A node that is dying may still hold the folder of the batch that was taken from it."""
-    until = time.monotonic() + PATIENCE
-    while folder.is_dir() and time.monotonic() < until:
-        try:
-            Lock(folder).release()
-            return
-        except InvalidInput:
-            time.sleep(0.2)
 
 
 @contextmanager

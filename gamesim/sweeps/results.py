@@ -4,15 +4,16 @@ run, game, solver, g.*, s.*, seed, status, iteration, metric, value
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gamesim.errors import InvalidInput
 from gamesim.files import read_json, write_with
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.design import Planned, plain_settings
-from gamesim.sweeps.work import finished, folder_of
+from gamesim.sweeps.work import finished, folder_of, said_of
 from gamesim.traces import Trace
 
 SETTINGS = ("iterations", "every", "tolerance", "start", "average")
@@ -35,22 +36,70 @@ class Ended:
 
 
 def ended(root: Path, batch: Batch) -> list[Ended]:
-    """The runs of a batch that are finished on disk: together, or each alone."""
+    """The runs of a batch that are finished on disk: together, or each alone.
+
+    A folder that is damaged, or of other runs, is refused: its numbers would stand in the table as if they were right.
+    """
     found = list[Ended]()
     for part in (batch, *(batch.alone() if len(batch.runs) > 1 else ())):
         folder = folder_of(root, part)
         if not finished(folder):
             continue
-        summary, trace = read_json(folder / "summary.json"), read_trace(folder)
-        lost = {entry["seed"] for entry in summary.get("diverged", [])}
-        for row, run in enumerate(part.runs):
-            status = "diverged" if row in lost else summary["status"]
-            if status == "diverged" and row not in lost:
-                status = "out-of-iterations"  # another one of the batch diverged
-            found.append(Ended(run, status, trace, row))
+        try:
+            found += _read(folder, part)
+        except (InvalidInput, KeyError, TypeError, IndexError, AttributeError) as error:
+            reason = str(error) if isinstance(error, InvalidInput) else f"summary.json: {type(error).__name__}"
+            words = "remove this folder, and --resume does the batch again"
+            raise InvalidInput(f"{folder}: damaged, or not of this sweep ({reason}); {words}") from None
         if part is batch:
             break
     return found
+
+
+def _read(folder: Path, batch: Batch) -> list[Ended]:
+    """The runs of a finished folder."""
+    summary, config, trace = read_json(folder / "summary.json"), read_json(folder / "config.json"), read_trace(folder)
+    for name, value in said_of(batch).items():
+        if config.get(name, value) != value:
+            raise InvalidInput(f"config.json: {name} is not that of the plan")
+    for part, id in (("game", batch.runs[0].game), ("solver", batch.runs[0].solver)):
+        if config[part]["id"] != id:
+            raise InvalidInput(f"config.json: {part} is {config[part]['id']}, in the plan {id}")
+    rows = {values.numel() for found in trace.metrics.values() for values in found}
+    times = {len(values) for values in trace.metrics.values()}
+    if trace.iterations[-1:] != [summary["iterations"]] or times != {len(trace.iterations)}:
+        raise InvalidInput("trace.csv: its last rows are not there")
+    if rows != {len(batch.runs)}:
+        raise InvalidInput(f"trace.csv: {max(rows)} rows for {len(batch.runs)} runs")
+    lost = {entry["seed"] for entry in summary.get("diverged", [])}
+    found = list[Ended]()
+    for row, run in enumerate(batch.runs):
+        own, met = _until_met(trace, row, run.settings.tolerance)
+        if met:
+            status = "converged"
+        elif row in lost:
+            status = "diverged"
+        else:  # where another one of the batch diverged
+            status = "out-of-iterations" if summary["status"] == "diverged" else str(summary["status"])
+        found.append(Ended(run, status, own, row))
+    return found
+
+
+def _until_met(trace: Trace, row: int, tolerance: float | None) -> tuple[Trace, bool]:
+    """What a run would have measured alone: it stops where it meets its tolerance, its batch where the worst does."""
+    if tolerance is None or not trace.metrics:
+        return trace, False
+    values = trace.metrics[target_of(trace.metrics)]
+    first = next((i for i, x in enumerate(values) if float(x.reshape(-1)[row]) <= tolerance), None)
+    if first is None:
+        return trace, False
+    return trace.only(lambda iteration: iteration <= trace.iterations[first]), True
+
+
+def target_of(metrics: Iterable[str]) -> str:
+    """The metric that a run is about: the regularized exploitability, the exploitability, or the first there is."""
+    names = list(metrics)
+    return next((m for m in ("regularized_exploitability", "exploitability") if m in names), names[0])
 
 
 def columns(runs: Sequence[Planned]) -> list[str]:

@@ -120,14 +120,14 @@ def _open(out: Path, plan: Plan, resume: bool) -> None:
                 where = first_difference(key, _by_name(before.get(key)), _by_name(value))
                 raise refuse("resume", where, "the file that the sweep began with, or another folder")
     (out / "DONE").unlink(missing_ok=True)
-    for spare in out.glob(".*.tmp"):  # of a process that was killed
+    for spare in (*out.glob(".*.tmp"), *(out / "figures").rglob(".*.tmp")):  # of a process that was killed
         spare.unlink(missing_ok=True)
     write_text(out / "sweep.toml", plan.text)
     write_json(out / "plan.json", {"asked": plan.plain(), "tune": plan.tune, "versions": versions()})
 
 
 def _by_name(asked: Any) -> Any:
-    return {run.get("run"): run for run in asked if isinstance(run, dict)} if isinstance(asked, list) else asked
+    return {str(run.get("run")): run for run in asked if isinstance(run, dict)} if isinstance(asked, list) else asked
 
 
 def _waves(plan: Plan, now: Progress, log: Sequence[str]) -> Iterator[list[Batch]]:

@@ -1,5 +1,6 @@
 """One batch -> its folder: what a worker does, whoever starts it; finished batches are never done again."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from gamesim import catalog
+from gamesim.errors import InvalidInput
+from gamesim.files import Lock
 from gamesim.kernels import fused as fused_kernels
 from gamesim.loop import Observer, Run, Status
 from gamesim.parameters import build
@@ -18,6 +21,8 @@ from gamesim.signals import Signals
 from gamesim.sweeps.batches import Batch, stack
 from gamesim.sweeps.design import Planned
 
+PATIENCE = 60.0
+"""Seconds to wait for a worker that is dying."""
 Tell = Callable[[int], None]
 """Told the iterations done, now and then."""
 
@@ -43,7 +48,13 @@ def folder_of(root: Path, batch: Batch) -> Path:
 def finished(folder: Path) -> bool:
     """Whether a batch ended by itself: interrupted ones go on."""
     done = folder / "DONE"
-    return done.is_file() and not done.read_text(encoding="utf-8").startswith(Status.INTERRUPTED.label)
+    return done.is_file() and not done.read_text("utf-8", errors="replace").startswith(Status.INTERRUPTED.label)
+
+
+def said_of(batch: Batch) -> dict[str, Any]:
+    """What stands in the config.json of a batch beside what stands in that of any run: which runs it is."""
+    runs = batch.runs
+    return {"batch": [r.seed for r in runs], "runs": [r.name for r in runs], "varied": [r.varied for r in runs]}
 
 
 def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteration: None) -> int:
@@ -51,6 +62,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
     folder = folder_of(root, batch)
     if finished(folder):
         return 0
+    wait_for(folder)
     threadpool_limits(threads)
     torch.set_num_threads(threads)
     first = batch.runs[0]
@@ -64,7 +76,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
         config = settings(
             game, solver, ids=(first.game, first.solver), given=(dict(first.g), dict(first.s)),
             iterations=own.iterations, tolerance=own.tolerance, seeds=None, seed=0, every=own.measured,
-            start=own.start, average=own.average, batch=seeds, runs=[run.name for run in batch.runs],
+            start=own.start, average=own.average, **said_of(batch),
         )  # fmt: skip
         record = Record(folder, config, resume=True)
         outcome = solve_on_disk(
@@ -73,6 +85,17 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
             observers=[Telling(tell), *reports(tools, record, group=root.name)],
         )  # fmt: skip
     return outcome.code
+
+
+def wait_for(folder: Path) -> None:
+    """A worker or a machine that is dying may still hold the folder of the batch that was taken from it."""
+    until = time.monotonic() + PATIENCE
+    while folder.is_dir() and time.monotonic() < until:
+        try:
+            Lock(folder).release()
+            return
+        except InvalidInput:
+            time.sleep(0.2)
 
 
 class Telling(Observer):
