@@ -45,6 +45,12 @@ nightly: $(STAMP)  ## hours: slow studies, the tutorial as a reader runs it, fau
 	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench fuzz
 	$(MAKE) mutants
 
+fuzz: $(STAMP)  ## coverage-guided fuzzing of the parsers, five minutes each (needs the extra nightly)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing.guided --seconds 300
+
+golden: $(STAMP)  ## write the golden traces anew, naming what drifted; review the diff
+	OMP_NUM_THREADS=1 $(BIN)/python tests/golden_traces.py
+
 check: lint test  ## what must pass before a commit
 
 install: $(STAMP)  ## set up alone: gamesim, editable, and what tests and lint need
@@ -75,4 +81,4 @@ $(STAMP): pyproject.toml setup.cfg $(CONSTRAINTS) $(if $(shell $(BIN)/python -c 
 REACH := import os, sys, threading, urllib.request as u; t = threading.Timer(5, os._exit, [1]); t.daemon = True; t.start(); \
 	u.urlopen(u.Request(sys.argv[1].rstrip("/") + "/torch/", method="HEAD"), timeout=5)
 
-.PHONY: help demo test lint style types imports docs nightly mutants fuzz check install clean anew
+.PHONY: help demo test lint style types imports docs nightly mutants fuzz golden check install clean anew

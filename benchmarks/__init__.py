@@ -20,6 +20,10 @@ TABLE: Table = {
         "gamesim.benchmarks.faults:suite",
         "nothing is lost: kills, broken disks, races, harmed files, sweeps",
     ),
+    "fuzz": (
+        "gamesim.benchmarks.fuzz:suite",
+        "ten thousand generated inputs: taken or refused in a line, or counted as defects",
+    ),
     "graphon": (
         "gamesim.benchmarks.graphon:suite",
         "graphon games against plain loops, batches, MFGLib, and a million positions",

@@ -53,7 +53,7 @@ class Bounds:
             except ArithmeticError:  # it overflows, or divides by zero
                 return False
         x: Any = value if isinstance(value, int | float) else torch.as_tensor(value)
-        if isinstance(x, Tensor) and x.is_complex():
+        if isinstance(x, Tensor) and (x.is_complex() or x.is_meta or x.layout != torch.strided):
             return False
         above = x > self.low if self.low_open else x >= self.low
         below = x < self.high if self.high_open else x <= self.high
@@ -75,7 +75,7 @@ class OnThisMachine(Bounds):
             with warnings.catch_warnings():  # a machine without a driver may say so at length
                 warnings.simplefilter("ignore")
                 return torch.empty(1, device=str(value)).device.type != "meta"
-        except (RuntimeError, AssertionError, NotImplementedError):  # what PyTorch raises depends on how it was built
+        except (RuntimeError, AssertionError, NotImplementedError, ImportError):  # depends on how PyTorch was built
             return False
 
 
@@ -192,7 +192,7 @@ def convert(value: Any, hint: Any, name: str) -> Any:
                 )
         return value
     if origin is Literal:
-        if value not in get_args(hint):
+        if not isinstance(value, str | int | float | None) or value not in get_args(hint):
             raise unknown(name, str(value), map(str, get_args(hint)))
         return value
     if origin in (types.UnionType, typing.Union):
@@ -216,7 +216,7 @@ def convert(value: Any, hint: Any, name: str) -> Any:
         if isinstance(value, str):
             return value
         raise refuse(name, value, "text")
-    if isinstance(hint, type) and not isinstance(value, hint):
+    if hint is not Any and isinstance(hint, type) and not isinstance(value, hint):
         raise refuse(name, value, f"a {hint.__name__}")
     return value
 
@@ -246,7 +246,7 @@ def _convert_tuple(value: Any, members: tuple[Any, ...], name: str) -> Any:
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise refuse(name, value, "a list such as [0.5, 0.5]") from None
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta:
         value = value.tolist()
     if not isinstance(value, list | tuple):
         raise refuse(name, value, "a list such as [0.5, 0.5]")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gamesim.errors import refuse
 from gamesim.kernels import philox as fused
 
 _MASK = 0xFFFFFFFF
@@ -46,8 +47,11 @@ class Stream:
         self.seeds = seed
         self.iteration = iteration
         self._drawn = 0
-        many = [seed] if isinstance(seed, int) else list(seed)
-        keys = np.stack([np.random.SeedSequence(s).generate_state(2, np.uint32) for s in many]).astype(np.int64)
+        try:
+            many = [seed] if isinstance(seed, int) else list(seed)
+            keys = np.stack([np.random.SeedSequence(s).generate_state(2, np.uint32) for s in many]).astype(np.int64)
+        except (TypeError, ValueError):
+            raise refuse("seed", seed, "a whole number from 0, or several of them") from None
         self._keys = torch.from_numpy(keys)
 
     def at(self, iteration: int) -> "Stream":

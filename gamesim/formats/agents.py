@@ -33,6 +33,11 @@ from gamesim.formats.reading import refusing, require_file, shown
 
 ARRAYS_LIMIT = 2 * 10**9  # bytes of an archive, and of the arrays that it declares
 TEXT_LIMIT = 10**9  # bytes of text, also when unpacked
+EMPTY_LIMIT = 10**6  # lines without a row
+PACKED_LEAST, PACKED_RATIO = (
+    10**7,
+    200,
+)  # a .gz unpacks to so many bytes, or so many times its own; tables reach 60 times
 LINE_LIMIT = 100_000  # letters: the csv module ends at 131,072
 ROWS_AT_ONCE = 200_000
 
@@ -216,22 +221,27 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 class _Lines:
     """The lines of a text, without comments and empty ones, counted: `at` is the number of the last, `text` itself."""
 
-    def __init__(self, file: TextIO, source: str) -> None:
-        self._file, self._source = file, source
+    def __init__(self, file: TextIO, source: str, most: int = TEXT_LIMIT) -> None:
+        self._file, self._source, self._most = file, source, most
         self.at, self.text = 0, ""
 
     def all(self) -> Iterator[str]:
-        size, read = 0, self._file.readline
+        size, without, read = 0, 0, self._file.readline
         while text := read(LINE_LIMIT):
             self.at += 1
             size += len(text)
-            if len(text) >= LINE_LIMIT or size > TEXT_LIMIT:
+            if text[0] == "#" or text.isspace():
+                without += 1
+                if without > EMPTY_LIMIT:
+                    found = f"more than {EMPTY_LIMIT:,} empty lines and comments"
+                    raise wrong(self._source, f" line {self.at}", found, "a row for each step of each agent")
+            if len(text) >= LINE_LIMIT or size > self._most:
                 long = len(text) >= LINE_LIMIT
                 raise wrong(
                     self._source,
                     f" line {self.at}",
-                    f"more than {LINE_LIMIT if long else TEXT_LIMIT:,} letters",
-                    "shorter lines" if long else "a smaller file: an .npz holds more",
+                    f"more than {LINE_LIMIT if long else self._most:,} letters",
+                    "shorter lines" if long else "a smaller file, or less empty: an .npz holds more",
                 )
             yield text
 
@@ -264,7 +274,8 @@ def _opened(path: Path, source: str) -> Iterator[_Lines]:
     with refusing("data", source, "a text file in UTF-8"):
         packed = path.suffix.lower() == ".gz"
         with gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig") as file:
-            yield _Lines(cast(TextIO, file), source)
+            most = max(PACKED_LEAST, PACKED_RATIO * path.stat().st_size) if packed else TEXT_LIMIT
+            yield _Lines(cast(TextIO, file), source, min(most, TEXT_LIMIT))
 
 
 class _Codes(dict[str, int]):

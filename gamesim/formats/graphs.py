@@ -13,6 +13,7 @@ networks (Zachary 1977; Knuth 1993) are taken unweighted.
 Files are read as data only: nothing in them is executed or fetched, and the sizes they declare are checked first.
 """
 
+import itertools
 import os
 import zipfile
 from array import array
@@ -31,6 +32,7 @@ NODES_LIMIT = 10**7
 UNDIRECTED = "an undirected network: every edge once, or every edge both ways with the same weight"
 SIMPLE = "no parallel edges: join them into one with the weight you mean"
 DEPTH_LIMIT = 50  # of GraphML elements
+LETTERS_LIMIT = 100_000  # of a line, a tag or a comment
 MATRIX_LIMIT = 10_000  # nodes of an adjacency with its zeros written out
 HEADERS = {"source", "target", "from", "to", "src", "dst", "node1", "node2", "node_1", "node_2"}
 
@@ -39,6 +41,8 @@ def read_graph(source: str, blocks: int | None = None) -> Graphon:
     """A network as a graphon: one position per node, or averaged over so many blocks of nodes of similar degree."""
     import numpy as np
 
+    if not isinstance(source, str):
+        raise refuse("graph", type(source).__name__, f"the name of a file ({', '.join(READERS)}), as text")
     if source in BUILT_IN:
         import networkx as nx
 
@@ -91,7 +95,9 @@ def _edge_list(path: Path, source: str) -> Any:
     separator = {".csv": ",", ".tsv": "\t"}.get(path.suffix.lower(), "")
     columns, first = 0, InvalidInput()
     with refusing("graph", source, "a text file in UTF-8"), path.open(encoding="utf-8-sig") as lines:
-        for at, line in enumerate(lines, 1):
+        for at, line in enumerate(iter(lambda: lines.readline(LETTERS_LIMIT), ""), 1):
+            if len(line) == LETTERS_LIMIT:
+                raise refuse("graph", f"{source} line {at}: {line}", f"lines of fewer than {LETTERS_LIMIT:,} letters")
             line = line.partition("#")[0].strip()
             if not line:
                 continue
@@ -171,11 +177,18 @@ def _graphml(path: Path, source: str) -> Any:
 
     depth = graphs = 0
 
+    def require_short(said: str) -> None:  # expat begins a long token anew with each piece of the file that it is given
+        if len(said) > LETTERS_LIMIT:
+            raise refuse(
+                "graph", source, f"a GraphML file whose tags and comments have at most {LETTERS_LIMIT:,} letters"
+            )
+
     def doctype(*_: object) -> None:
         raise refuse("graph", source, "GraphML without a DOCTYPE: its entities could expand without end; remove it")
 
-    def begin(tag: str, _: object) -> None:
+    def begin(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth, graphs
+        require_short(tag + "".join(itertools.chain.from_iterable(attributes.items())))
         depth, graphs = depth + 1, graphs + (tag.rpartition(":")[2] == "graph")
         if depth > DEPTH_LIMIT:
             raise refuse("graph", source, f"a GraphML file with elements at most {DEPTH_LIMIT} deep")
@@ -186,9 +199,9 @@ def _graphml(path: Path, source: str) -> Any:
 
     guard = expat.ParserCreate()
     guard.StartDoctypeDeclHandler, guard.StartElementHandler, guard.EndElementHandler = doctype, begin, end
+    guard.CommentHandler, guard.ProcessingInstructionHandler = require_short, lambda _, said: require_short(said)
     with refusing("graph", source, "a GraphML file"):
-        with path.open("rb") as file:
-            guard.ParseFile(file)
+        guard.Parse(path.read_bytes(), True)
         if graphs != 1:
             raise wrong(source, f"{graphs} graphs", "one graph in a file, without nested ones")
         graph = nx.read_graphml(path)
@@ -248,24 +261,24 @@ def _npz(path: Path, source: str) -> Any:
 
     with refusing("graph", source, "an .npz archive of scipy.sparse.save_npz or numpy.savez"):
         with zipfile.ZipFile(path) as archive:
-            total = sum(_declared_bytes(archive, member, source) for member in archive.infolist())
+            declared = [_declared_bytes(archive, member, source) for member in archive.infolist()]
+        total = sum(size for size, _ in declared)
         if total > BYTES_LIMIT:
             raise wrong(
                 source,
                 f"{total / 1e9:.3g} GB of arrays",
                 f"at most {BYTES_LIMIT / 1e9:.0f} GB; a sparse matrix needs less",
             )
+        if len(declared) == 1 and max(declared[0][1], default=0) > MATRIX_LIMIT:
+            words = f"at most {MATRIX_LIMIT} nodes so; save a larger one with scipy.sparse.save_npz"
+            raise wrong(source, f"an array of shape {list(declared[0][1])}", words)
         with np.load(path, allow_pickle=False) as arrays:
             if "format" not in arrays.files:
                 if len(arrays.files) != 1:
                     raise wrong(
                         source, f"arrays {', '.join(arrays.files)}", "one square array, or scipy.sparse.save_npz"
                     )
-                matrix = np.asarray(arrays[arrays.files[0]])
-                if max(matrix.shape, default=0) > MATRIX_LIMIT:
-                    words = f"at most {MATRIX_LIMIT} nodes so; save a larger one with scipy.sparse.save_npz"
-                    raise wrong(source, f"an array of shape {list(matrix.shape)}", words)
-                return matrix
+                return np.asarray(arrays[arrays.files[0]])
             kind = arrays["format"].item()
             kind = kind.decode() if isinstance(kind, bytes) else str(kind)
             shape = tuple(arrays["shape"].tolist())
@@ -279,8 +292,8 @@ def _npz(path: Path, source: str) -> Any:
         return matrix
 
 
-def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> int:
-    """The size of an array by its header, which must be the size that the archive gives."""
+def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: str) -> tuple[int, tuple[int, ...]]:
+    """The size and shape of an array by its header, which must be of the size that the archive gives."""
     import math
 
     from numpy.lib import format as npy
@@ -298,7 +311,7 @@ def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: s
     if min(shape, default=0) < 0 or header + size != member.file_size:
         words = f"an array of {member.file_size - header} bytes, as the archive says"
         raise wrong(source, f"array {member.filename} of shape {list(shape)}", words)
-    return size
+    return size, shape
 
 
 READERS: dict[str, Callable[[Path, str], Any]] = {

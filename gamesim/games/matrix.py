@@ -218,6 +218,10 @@ class MatrixGame(DenseGame):
                 raise refuse(name, f"shape {list(matrix.shape)}", "a matrix [a1, a2]")
         if a.shape[-2:] != b.shape[-2:]:
             raise refuse("second", f"shape {list(b.shape)}", f"the shape of the first, {list(a.shape)}")
+        try:
+            torch.broadcast_shapes(a.shape, b.shape)
+        except RuntimeError:
+            raise refuse("second", f"shape {list(b.shape)}", f"as many games as in {list(a.shape)}") from None
         return cls(torch.stack(torch.broadcast_tensors(a, b), -3), player_count=2, **names)
 
     @classmethod
@@ -285,8 +289,9 @@ def as_payoffs(payoffs: Any, field: str = "payoffs", player_count: int | None = 
 
 def as_tensor(values: Any, field: str) -> Tensor:
     if isinstance(values, Tensor):
-        if values.is_complex():
-            raise refuse(field, f"dtype {values.dtype}", "real numbers")
+        if values.is_complex() or values.is_meta or values.layout != torch.strided:
+            wanted = "real numbers, one after the other: a dense tensor"
+            raise refuse(field, f"dtype {values.dtype}, {values.layout} on {values.device}", wanted)
         return values if values.is_floating_point() else values.to(torch.float64)
     try:
         array = np.array(values)

@@ -20,6 +20,8 @@ from gamesim.games.structured import StructuredGame
 
 LARGEST = 10**7
 """Numbers of a table, at most: 4 actions of 135 players, 3 of 1,800, 2 of millions."""
+MOST = 30
+"""Actions, at most: the table has a dimension for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +40,15 @@ class SymmetricGame(StructuredGame):
     """A, at least 2."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.table, Tensor):
+            raise refuse("table", type(self.table).__name__, "a tensor of payoffs [..., a, k1, ..., kK]")
+        if (
+            isinstance(self.action_count, bool)
+            or not isinstance(self.action_count, int)
+            or not 2 <= self.action_count <= MOST
+        ):
+            raise refuse("action_count", self.action_count, f"a whole number of actions from 2 to {MOST}")
         shape, actions = self.table.shape, self.action_count
-        if actions < 2:
-            raise refuse("action_count", actions, "at least 2 actions")
         table = tuple(shape[-actions:])
         if len(shape) < actions or table != (actions, *[table[-1]] * (actions - 1)) or table[-1] < 1:
             wanted = f"[..., {actions}, n" + (", n" * (actions - 2)) + "]: own action, then counts of others from 0 on"
@@ -101,7 +109,7 @@ def require_size(players: int, actions: int) -> None:
     """Refuse a table that would be too large, before it is made."""
     if players < 1 or actions < 2:
         raise refuse("players, actions", f"{players}, {actions}", "at least 1 player and 2 actions")
-    if actions > 30 or actions * players ** (actions - 1) > LARGEST:
+    if actions > MOST or actions * players ** (actions - 1) > LARGEST:
         raise refuse(
             "players",
             f"{players} with {actions} actions",

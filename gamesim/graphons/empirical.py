@@ -118,7 +118,10 @@ def _require_network(adjacency: Any, name: str) -> Any:
         return refuse("graph", f"{name}, {found}", wanted)
 
     if not sparse.issparse(adjacency):
-        adjacency = np.asarray(adjacency)
+        try:
+            adjacency = np.asarray(adjacency)
+        except (ValueError, TypeError, RuntimeError):  # rows of several lengths; a tensor that is not numpy's
+            raise bad(f"an adjacency of type {type(adjacency).__name__}", "a square array of numbers") from None
     shape = tuple(adjacency.shape)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise bad(f"an adjacency of shape {list(shape)}", "a square adjacency, one row and column per node")

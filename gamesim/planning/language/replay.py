@@ -87,7 +87,11 @@ class Replay(Planner):
 def recorded_run(file: Path | str) -> tuple[Recorded, LanguageModel]:
     """A transcript, or that of a run's folder, and the planner that made it."""
     path = Path(file)
-    recorded = read_transcript(path / TRANSCRIPT if path.is_dir() else path)
+    try:
+        path = path / TRANSCRIPT if path.is_dir() else path
+    except ValueError:  # a NUL in it
+        raise refuse("file", str(path), "a transcript, or the folder of a run") from None
+    recorded = read_transcript(path)
     made, subgoals = recorded.header.get("planner"), recorded.header.get("subgoals")
     if not isinstance(made, dict) or not isinstance(recorded.header.get("request"), dict):
         raise InvalidInput(f"{path}: it has no header, so it is no transcript of a run")

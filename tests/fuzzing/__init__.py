@@ -1,0 +1,1 @@
+"""What the tests of bad input share: malicious files, and the targets of coverage-guided fuzzing."""
