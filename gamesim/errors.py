@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable
 
 LISTED = 40
-"""Known names that an error lists, at most, where there are near ones."""
+"""Known names that an error lists, at most."""
 
 
 class InvalidInput(ValueError):
@@ -45,5 +45,5 @@ def unknown(field: str, name: str, known: Iterable[str]) -> InvalidInput:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    shown = ", ".join(known) if len(known) <= LISTED or not near else f"{len(known)} names that `gamesim list` shows"
+    shown = ", ".join(known) if len(known) <= LISTED else f"{len(known)} names that `gamesim list` shows"
     return refuse(field, name, f"one of {shown}{hint}" if known else "nothing: no name is known here")

@@ -49,6 +49,8 @@ class Schedule(ABC):
 
 
 def _short(x: Any) -> str:
+    if isinstance(x, Tensor) and x.dim():
+        return f"{x.numel()} values"
     return f"{x:g}" if isinstance(x, float) else str(x)
 
 

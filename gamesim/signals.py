@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -13,14 +14,14 @@ class Interrupted(BaseException):
 
 
 class Signals(Observer):
-    """An observer that listens for SIGINT and SIGTERM while its `with` block lasts."""
+    """An observer that listens for SIGINT and SIGTERM while its `with` block lasts; in a thread nobody can listen."""
 
     def __init__(self) -> None:
         self.caught = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ():
             self._before[number] = signal.signal(number, self._catch)
         return self
 

@@ -25,7 +25,7 @@ LISTED = 8
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of each worker.")
 @click.option("--address", help="A Ray cluster that is there, as 127.0.0.1:6379  [default: one is started here]")
 @click.option(
-    "--gpus", type=click.FloatRange(0, 1024), default=0.0, show_default=True, help="GPUs that Ray reserves for a batch."
+    "--gpus", type=click.FloatRange(0, 64), default=0.0, show_default=True, help="GPUs that Ray reserves for a batch."
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The sweep's folder, absent or empty  [default: runs/FILE]"
@@ -69,14 +69,21 @@ def _sweep(
     file: Path, *, engine: str, workers: int | None, threads: int, address: str | None, gpus: float,
     out: Path | None, resume: bool, allow: tuple[str, ...], log: tuple[str, ...], only_plan: bool, as_json: bool,
 ) -> int:  # fmt: skip
+    from gamesim.errors import refuse
     from gamesim.files import require_name
 
     here_on_path()
+    if file.is_dir():
+        raise refuse("file", str(file), "a TOML file; this is a folder")
     out = out or Path("runs") / require_name(file.stem, "file (its name, for the folder; or give --out)")
+    from gamesim.reporting import reporter_named
     from gamesim.sweeps.batches import batched
     from gamesim.sweeps.design import read_plan
     from gamesim.sweeps.scheduler import engine_named, sweep
 
+    for text in log:
+        reporter_named(text)
+    who = engine_named(engine, workers=workers, threads=threads, address=address, gpus=gpus)
     plan = read_plan(file, allow)
     if only_plan:
         batches = batched(plan.runs)
@@ -93,7 +100,6 @@ def _sweep(
                 more = f"  and {len(batch.runs) - 1} more" if len(batch.runs) > 1 else ""
                 click.echo(f"{batch.name}  {first.command}{more}")
         return 0
-    who = engine_named(engine, workers=workers, threads=threads, address=address, gpus=gpus)
     summary, code = sweep(plan, out, who, threads=threads, resume=resume, show=not as_json, log=log)
     if as_json:
         print_json(summary)

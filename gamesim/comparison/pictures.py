@@ -105,7 +105,8 @@ def _curve_panels(found: Comparison, names: Sequence[str]) -> list[Panel]:
     rows = [row for row in found.table("curves") if row["group"] in names]
     if len({row["iteration"] for row in rows}) < 2:
         return []
-    order = [*found.shared, *(task for task in found.tasks if task not in found.shared)]
+    measured = {row["task"] for row in rows}  # a game of another family may lack the metric
+    order = [t for t in (*found.shared, *(t for t in found.tasks if t not in found.shared)) if t in measured]
     panels = []
     for task in order[:PANELS]:
         curves = []

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from gamesim.games import Policy
@@ -63,10 +64,11 @@ class Noisy(Feedback):
         check(self)
 
     def __str__(self) -> str:
-        return f"noisy({self.scale:g})"
+        return f"noisy({self.scale:g})" if isinstance(self.scale, float) else f"noisy({self.scale})"
 
     def cautions(self, step_size: Schedule) -> list[str]:
-        return super().cautions(step_size) + (unbiased_cautions(step_size) if self.scale > 0 else [])
+        noisy = bool(torch.as_tensor(self.scale > 0).any())
+        return super().cautions(step_size) + (unbiased_cautions(step_size) if noisy else [])
 
     def __call__(
         self, game: Any, policy: Policy, temperature: Any, generator: Stream, flow: Tensor | None = None

@@ -19,9 +19,13 @@ def best(found: Sequence[Ended]) -> list[dict[str, Any]]:
     groups = dict[tuple[Any, ...], list[Ended]]()
     for end in found:
         groups.setdefault((end.run.game, end.run.solver, *end.run.varied.items()), []).append(end)
+    shared = dict[str, set[str]]()  # one metric in each game: not the regularized one here and the plain one there
+    for end in found:
+        shared[end.run.game] = shared.get(end.run.game, set(end.last)) & set(end.last)
     rows = []
     for ends in groups.values():
-        run, metric = ends[0].run, target_of(ends[0].last)
+        run, own = ends[0].run, ends[0].last
+        metric = target_of([name for name in own if name in shared[run.game]] or own)
         values = [end.last[metric] for end in ends if end.last[metric] == end.last[metric]]
         median = statistics.median(values) if 2 * len(values) > len(ends) else None
         rows.append(

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gamesim.comparison import draw_table, read_table
+from gamesim.comparison import Table, draw_table, read_table
+from gamesim.comparison.samples import MOST
 from gamesim.errors import Caution, InvalidInput, refuse
 from gamesim.files import Lock, own_folder, read_json, write_json, write_text
 from gamesim.records import first_difference, versions
@@ -221,7 +222,12 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     write_json(now.root / "summary.json", summary)
     if now.signals.caught:
         return summary, 128 + now.signals.caught
-    summary["figures"] = _figures(now.root) if found else []
+    try:
+        summary["figures"] = _figures(now.root) if found else []
+    except Exception as error:  # the numbers are there
+        summary["figures"] = []
+        words = f"no figures: {type(error).__name__}: {error}; gamesim draw {now.root} makes them again"
+        warnings.warn(words, Caution, stacklevel=2)
     write_json(now.root / "summary.json", summary)
     write_text(now.root / "DONE", f"{len(found)} of {len(now.runs)} runs\n")
     return summary, int(bool(failures))
@@ -231,18 +237,48 @@ def _figures(root: Path) -> list[str]:
     """Pictures of the table: of all games together, or, where no solver ran on all of them, of each game."""
     table, found = read_table(root), list[Path]()
     try:
-        found = draw_table(table, out=root / "figures")
+        found = draw_table(table, out=root / "figures", metric=_metric_of(table), pool=_pooled(table))
     except InvalidInput as whole:
         games = list(dict.fromkeys(run.cells["game"] for run in table.runs))
         for game in games if len(games) > 1 else ():
             part = replace(table, runs=tuple(run for run in table.runs if run.cells["game"] == game))
+            folder = own_folder(root / "figures") / folder_name(game, games)
             try:
-                found += draw_table(part, out=own_folder(root / "figures") / re.sub(r"[^A-Za-z0-9._-]+", "-", game))
+                found += draw_table(part, out=folder, metric=_metric_of(part), pool=_pooled(part))
             except InvalidInput as error:
                 warnings.warn(f"no figures of {game}: {error}", Caution, stacklevel=2)
         if len(games) == 1:
             warnings.warn(f"no figures: {whole}", Caution, stacklevel=2)
     return [str(path) for path in found if path.suffix == ".png"]
+
+
+def _metric_of(table: Table) -> str | None:
+    """What pictures are of: the exploitability, as `gamesim compare` says, or where there is none the first metric."""
+    return None if "exploitability" in table.metrics or not table.metrics else table.metrics[0]
+
+
+def _pooled(table: Table) -> tuple[str, ...]:
+    """Parameters of which there are more settings than pictures have room for: then these count as seeds do."""
+    names = [name for name in table.columns if name.startswith("s.") and len(table.cells(name)) > 1]
+    groups = {tuple(run.cells.get(name, "") for name in ("solver", *names)) for run in table.runs}
+    return tuple(names) if len(groups) > MOST else ()
+
+
+def folder_name(game: str, games: Sequence[str] = ()) -> str:
+    """A game as the name of a folder; of a file without its folders, and with its place where two would be the same.
+
+    >>> folder_name("matrix/shapley"), folder_name("../my games/a b.nfg")
+    ('matrix-shapley', 'a-b.nfg')
+    >>> folder_name("2/a.nfg", ["1/a.nfg", "2/a.nfg"])
+    'a.nfg-1'
+    """
+
+    def plainly(name: str) -> str:
+        last = Path(name).name if "." in name else name
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", last)[-80:].lstrip("-._") or "game"
+
+    found = [plainly(other) for other in games]
+    return f"{plainly(game)}-{list(games).index(game)}" if found.count(plainly(game)) > 1 else plainly(game)
 
 
 def engine_named(
@@ -252,6 +288,8 @@ def engine_named(
     if name == "local":
         if address is not None:
             raise refuse("address", address, "--engine ray beside it")
+        if gpus:
+            raise refuse("gpus", gpus, "--engine ray beside it: local processes reserve nothing")
         from gamesim.sweeps.local import Local, workers_for
 
         return Local(workers_for(threads, workers))

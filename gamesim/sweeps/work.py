@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from gamesim import catalog
-from gamesim.errors import InvalidInput
+from gamesim.errors import InvalidInput, refuse
 from gamesim.files import Lock
 from gamesim.kernels import fused as fused_kernels
 from gamesim.loop import Observer, Run, Status
@@ -82,7 +82,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
         outcome = solve_on_disk(
             game, solver, record, iterations=own.iterations, tolerance=own.tolerance, seeds=seeds, seed=0,
             every=own.measured, average=own.average, start=own.start, signals=signals, figures=False,
-            observers=[Telling(tell), *reports(tools, record, group=root.name)],
+            observers=[Telling(tell, len(batch.runs)), *reports(tools, record, group=root.name)],
         )  # fmt: skip
     return outcome.code
 
@@ -99,11 +99,15 @@ def wait_for(folder: Path) -> None:
 
 
 class Telling(Observer):
-    """Passes on how far a batch is."""
+    """Passes on how far a batch is, and sees that each of its runs has a number of its own."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, tell: Tell, runs: int) -> None:
+        self._tell, self._runs = tell, runs
 
     def measured(self, run: Run) -> Status | None:
+        name, values = next(iter(run.trace.metrics.items()))
+        if values[-1].numel() != self._runs:
+            wanted = f"one for each of {self._runs} runs: a sweep takes single games, no batch of them"
+            raise refuse("game", f"{values[-1].numel()} values of {name}", wanted)
         self._tell(run.iteration)
         return None
