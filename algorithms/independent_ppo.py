@@ -125,8 +125,7 @@ class IndependentPPO:
 
     def step(self, t: int, game: EpisodicGame, state: Networks, generator: Stream) -> Networks:
         like = state.policy[0]
-        batch, seeds = like.shape[:-2], () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-        front = (*seeds, *[1] * (len(batch) - len(seeds)))
+        front = generator.alike(like.shape[:-2])
         # both are drawn before the episodes, which draw as many numbers as the longest of a batch needs
         crews = state.crews
         if t == 0:

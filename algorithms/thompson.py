@@ -47,12 +47,11 @@ class Thompson(Rounds):
 
     def step(self, t: int, game: Any, state: Beliefs, generator: Stream) -> Beliefs:
         pulled, rewards, tally = play_round(game, t, state, generator)
-        seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-        ones = [1] * (pulled.dim() - 1 - len(seeds))
-        coin = generator.quick((*seeds, *ones, 1), device=pulled.device)
+        front = generator.alike(pulled.shape[:-1])
+        coin = generator.quick((*front, 1), device=pulled.device)
         success = (coin < game.normalized(rewards)).to(pulled.dtype)
         successes, failures = state.successes + pulled * success, state.failures + pulled * (1 - success)
-        u = generator.quick((*seeds, *ones, pulled.shape[-1], 2, 2 * PROPOSALS), device=pulled.device)
+        u = generator.quick((*front, pulled.shape[-1], 2, 2 * PROPOSALS), device=pulled.device)
         of_success, of_failure = gamma_variates(1 + torch.stack([successes, failures], -1), u).unbind(-1)
         theta = of_success / (of_success + of_failure)
         chosen = torch.zeros_like(theta).scatter(-1, theta.argmax(-1, keepdim=True), 1.0)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from gamesim.benchmarks.timing import Row
+from gamesim.benchmarks.timing import Row, counted
 from gamesim.errors import MissingExtra
 
 INPUTS = {
@@ -74,14 +74,4 @@ def _row(id: str, found: Row, note: str, told: list[str]) -> Row:
     words = f"{found['inputs']:,} inputs: {found['succeeded']:,} succeeded, {found['refused']:,} refused"
     words += f", {found['stopped']:,} stopped" if found["stopped"] else ""
     words += f", {found['defect']:,} defects; {note}" if note else f", {found['defect']:,} defects"
-    return {
-        "id": id,
-        "ours": float(found["defect"]),
-        "peer": None,
-        "ratio": None,
-        "bar": 0.0,
-        "holds": not found["defect"],
-        "note": " | ".join([words, *told[:8]]),
-        "figures": dict(found),
-        "defects": told,
-    }
+    return counted(id, found["defect"], " | ".join([words, *told[:8]])) | {"figures": dict(found), "defects": told}

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from gamesim.benchmarks.processes import megabytes, processes
 from gamesim.benchmarks.timing import Row, row
 
 FILE = """
@@ -72,12 +73,12 @@ def _loop(cores: Sequence[int]) -> tuple[float, float]:
 
 def watched(command: Sequence[str], folder: str, cores: Sequence[int]) -> tuple[float, float]:
     """Wall seconds of a command on some cores, and the largest memory of all that it started, in MB of PSS."""
-    before, peak, over = set(_processes()), 0.0, threading.Event()
+    before, peak, over = set(processes()), 0.0, threading.Event()
 
     def look() -> None:
         nonlocal peak
         while not over.wait(0.2):
-            peak = max(peak, sum(_pss(p) for p in _processes() if p not in before))
+            peak = max(peak, sum(megabytes(p) for p in processes() if p not in before))
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
@@ -91,17 +92,3 @@ def watched(command: Sequence[str], folder: str, cores: Sequence[int]) -> tuple[
     over.set()
     watcher.join()
     return seconds, peak
-
-
-def _processes() -> list[int]:
-    return [int(p) for p in os.listdir("/proc") if p.isdecimal()]
-
-
-def _pss(process: int) -> float:
-    try:
-        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    return 0.0

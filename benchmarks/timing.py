@@ -40,3 +40,8 @@ def row(id: str, ours: float, peer: float | None, bar: float | None, note: str, 
     ratio = peer / ours if ratio is None and peer is not None else ratio
     holds = None if bar is None or ratio is None else bool(ratio >= bar)
     return {"id": id, "ours": ours, "peer": peer, "ratio": ratio, "bar": bar, "holds": holds, "note": note}
+
+
+def counted(id: str, wrong: int, note: str) -> Row:
+    """A row that counts what went wrong: its bar is none."""
+    return {"id": id, "ours": wrong, "peer": None, "ratio": None, "bar": 0, "holds": not wrong, "note": note}

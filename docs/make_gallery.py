@@ -51,7 +51,7 @@ def shrink(source: Path, target: Path) -> None:
 def entry(name: str, summary: str, found: dict[str, Any], page: str, papers: str) -> str:
     """A section: what is claimed by whom, the verdicts, the figure."""
     claims = found["claims"]
-    lines = [f"### {name}", "", f"{summary[0].upper()}{summary[1:]}.", ""]
+    lines = [f"### {name}", "", sentence(summary), ""]
     if (HERE / "images" / "gallery" / f"{name}.png").is_file():
         lines += [f"![{summary}](images/gallery/{name}.png)", ""]
     first = [claim for claim in claims if claim["verdict"] != "holds"]
@@ -66,8 +66,13 @@ def entry(name: str, summary: str, found: dict[str, Any], page: str, papers: str
 
 def absent(name: str, summary: str) -> str:
     """A section of what was not run for the gallery."""
-    lines = [f"### {name}", "", f"{summary[0].upper()}{summary[1:]}.", ""]
+    lines = [f"### {name}", "", sentence(summary), ""]
     return "\n".join([*lines, f"Not run for this gallery; [what was found]({page_of(name)}#{name}).", ""])
+
+
+def sentence(summary: str) -> str:
+    """A line of the catalogue as one of prose."""
+    return f"{summary[0].upper()}{summary[1:]}{'' if summary.endswith('?') else '.'}"
 
 
 def page_of(name: str) -> str:

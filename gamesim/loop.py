@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gamesim import catalog
 from gamesim.averaging import Averaged
-from gamesim.errors import Caution, InvalidInput, MissingExtra, refuse
+from gamesim.errors import Caution, InvalidInput, refuse
 from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_iterate
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
@@ -154,11 +154,7 @@ class Result:
 
         Where the game itself is a batch, `game` counts through it.
         """
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
-        found = pandas.DataFrame(self.trace.rows(), columns=["iteration", "seed", "metric", "value"])
+        found = self.trace.frame()
         flat, known = found["seed"] - self.trace.first_seed, self.trace.members
         count = max(map(len, known.values()), default=1)
         games = (int(flat.max()) + 1) // count if len(found) else 1  # members of the game's own batch, the innermost
@@ -201,7 +197,7 @@ def solve(
     every, seed = every if every == "log" else _whole("every", every, 1), _whole("seed", seed, 0)
     if tolerance is not None:
         tolerance = convert(tolerance, NonNegative, "tolerance")
-    listed = _listed(seeds, seed)
+    listed = listed_seeds(seeds, seed)
     batch = () if seeds is None else (len(listed),)
     observers = list(observers)
     require_fit(game, solver)
@@ -511,7 +507,7 @@ def _members(seeds: list[int] | None, varied: Mapping[str, Tensor], front: tuple
     return {name: x.expand(front).flatten().tolist() for name, x in {**found, **varied}.items()}
 
 
-def _listed(seeds: Any, seed: int) -> list[int]:
+def listed_seeds(seeds: Any, seed: int) -> list[int]:
     """Every seed of a batch, in order."""
     if seeds is None:
         return [seed]

@@ -78,6 +78,19 @@ class Stream:
         return other
 
     @property
+    def front(self) -> tuple[int, ...]:
+        """The leading dimension of every draw: none of a single seed, else how many there are."""
+        return () if isinstance(self.seeds, int) else (len(self._keys),)
+
+    def alike(self, batch: Sequence[int]) -> tuple[int, ...]:
+        """The leading dimensions of a draw for a run of this batch: own numbers of each seed, the same for the rest.
+
+        >>> Stream([1, 7]).alike((2, 5, 4)), Stream(7).alike((5, 4))
+        ((2, 1, 1), (1, 1))
+        """
+        return (*self.front, *[1] * (len(batch) - len(self.front)))
+
+    @property
     def keys(self) -> Tensor:
         """The key of each seed, [b, 2], of numbers below 2^32."""
         return self._keys
@@ -96,7 +109,7 @@ class Stream:
         """
         shape = tuple(shape)
         batch = len(self._keys)
-        if not isinstance(self.seeds, int) and (not shape or shape[0] != batch):
+        if self.front and shape[:1] != self.front:
             raise ValueError(f"Stream.uniform: {batch} seeds need a shape that begins with {batch}, got {shape}")
         each = math.prod(shape) // batch
         keys, iteration, draw = self.take()
@@ -118,7 +131,7 @@ class Stream:
         """
         shape = tuple(shape)
         batch = len(self._keys)
-        if not isinstance(self.seeds, int) and (not shape or shape[0] != batch):
+        if self.front and shape[:1] != self.front:
             raise ValueError(f"Stream.quick: {batch} seeds need a shape that begins with {batch}, got {shape}")
         each = math.prod(shape) // batch
         keys, iteration, draw = self.take()

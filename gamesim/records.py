@@ -40,9 +40,8 @@ from gamesim.files import Lock, fingerprint, naming, own_folder, read_json, to_j
 from gamesim.loop import Observer, Result, Run, Status
 from gamesim.parameters import plain
 from gamesim.states import tensors as tensors_of
-from gamesim.traces import Every, Snapshot, Trace, next_due, rises
+from gamesim.traces import HEADER, Every, Snapshot, Trace, next_due, rises
 
-HEADER = ("iteration", "seed", "metric", "value")
 STATE, PREVIOUS, BEST = "state.safetensors", "state.previous.safetensors", "best.safetensors"
 SAME = ("game", "solver", "seeds", "seed", "every", "start", "average", "threads", "fused")
 """The settings that a resumed run must share with the one that it continues."""

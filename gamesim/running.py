@@ -17,7 +17,7 @@ from gamesim.files import to_json, write_json
 from gamesim.games import Policy
 from gamesim.games.game import require_policy
 from gamesim.kernels import fused as fused_kernels
-from gamesim.loop import Observer, Result, Status, solve
+from gamesim.loop import Observer, Result, Status, listed_seeds, solve
 from gamesim.parameters import build
 from gamesim.populations.behaviour import roam
 from gamesim.progress import Progress, announced
@@ -110,10 +110,8 @@ def random_start(game: Any, seeds: int | Sequence[int] | None, seed: int) -> Pol
     """A policy for each seed whose rows are uniform on the simplex, drawn apart from what play draws."""
     own = game.start()
     require_policy(own, field="start")
-    listed = seed if seeds is None else [seed + i for i in range(seeds)] if isinstance(seeds, int) else list(seeds)
-    stream = Stream(listed, iteration=2**32 - 2)
-    batch = () if isinstance(listed, int) else (len(listed),)
-    spread = [-stream.uniform((*batch, *x.shape), x.dtype, x.device).log() for x in own]
+    stream = Stream(seed if seeds is None else listed_seeds(seeds, seed), iteration=2**32 - 2)
+    spread = [-stream.uniform((*stream.front, *x.shape), x.dtype, x.device).log() for x in own]
     return tuple(y / y.sum(-1, keepdim=True) for y in spread)
 
 

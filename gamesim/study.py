@@ -17,6 +17,7 @@ import numpy as np
 
 from gamesim.charts import Chart
 from gamesim.files import own_folder, require_name, write_json, write_text
+from gamesim.formats.tidy import quoted
 
 Verdict = Literal["holds", "fails", "undecided"]
 Scale = Literal["quick", "full"]
@@ -102,9 +103,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {k: "'" + v if isinstance(v, str) and v[:1] in "=+-@" else v for k, v in r.items()} for r in rows
-        )
+        writer.writerows({k: quoted(v) if isinstance(v, str) else v for k, v in r.items()} for r in rows)
     return text.getvalue()
 
 

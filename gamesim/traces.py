@@ -8,6 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from gamesim.errors import MissingExtra
+
+HEADER = ("iteration", "seed", "metric", "value")
+"""The columns of a trace."""
 Every = int | Literal["log"]
 """How often a run is measured: each so many iterations, or at about twelve iterations to a decade."""
 
@@ -83,6 +87,14 @@ class Trace:
             for name, found in self.metrics.items()
             for seed, value in enumerate(found[i].reshape(-1).tolist(), start=self.first_seed)
         ]
+
+    def frame(self) -> Any:
+        """The rows as a tidy pandas.DataFrame."""
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
+        return pandas.DataFrame(self.rows(), columns=HEADER)
 
 
 @dataclass(frozen=True)

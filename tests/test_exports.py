@@ -22,7 +22,7 @@ from gamesim.attention import Layout
 from gamesim.cli import exporting  # noqa: F401  registers the command
 from gamesim.errors import InvalidInput, MissingExtra
 from gamesim.exports import export, read_run
-from gamesim.exports.tables import results_table
+from gamesim.exports.tables import results_table, write_table
 from gamesim.loop import Result
 from gamesim.records import settings
 from gamesim.schedules import Constant
@@ -353,6 +353,14 @@ def test_results_that_are_none_are_refused(tmp_path: Path) -> None:
             results_table(path)
     with pytest.raises(InvalidInput):
         results_table(tmp_path / "none.csv")
+
+
+def test_what_a_spreadsheet_would_compute_is_quoted_in_text_alone(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    table = {"run": ["1", "2"], "solver": ["=ftrl()", "'x"], "s.name": ["-x", "-1"], "value": [-0.5, None]}
+    write_table(path, table, "csv")
+    assert path.read_text() == "run,solver,s.name,value\n1,'=ftrl(),'-x,-0.5\n2,'x,-1,\n"
+    assert results_table(path) == table
 
 
 def test_members_of_a_sweep_are_its_runs(tmp_path: Path) -> None:

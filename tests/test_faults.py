@@ -1,13 +1,14 @@
 """The tiny twin of `gamesim bench faults`: kills, disk errors, races, harms; and that it sees what is wrong."""
 
-import os
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gamesim.benchmarks import processes
 from gamesim.benchmarks.faults import damage, disks, kills, races, sweeps
 from gamesim.benchmarks.faults.nursery import KILLED, Nursery
 from gamesim.benchmarks.faults.twins import Trial, Ward, differences, resumed, spread, unreadable
@@ -107,8 +108,11 @@ def test_the_suite_sees_what_is_wrong(ward: Ward, tmp_path: Path) -> None:
     assert words.startswith("trial 0: exits with -9, not 1")
     row: Any = ward.row("none", [lambda *_: ["bad"], lambda *_: []], "trials")
     assert (row["ours"], row["bar"], row["holds"]) == (1, 0, False)
-    with (tmp_path / "a").open("w"):
-        assert os.getpid() not in sweeps.holding(tmp_path)  # oneself aside
+    with (tmp_path / "a").open("w") as file, subprocess.Popen(["sleep", "60"], stdout=file) as sleeper:
+        assert processes.holding(f"{tmp_path}/") == [sleeper.pid]  # oneself aside
+        assert processes.is_running(sleeper.pid)
+        assert processes.kill(sleeper.pid)
+    assert not processes.is_running(sleeper.pid)
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -216,4 +216,4 @@ def test_a_users_own_experiment(
 def test_tables() -> None:
     assert table([]) == ""
     rows: list[dict[str, Any]] = [{"a": "+1", "b": -1}, {"a": "@x", "b": 2}, {"a": "-x", "b": 3}, {"a": "x", "b": 4}]
-    assert table(rows) == "a,b\n'+1,-1\n'@x,2\n'-x,3\nx,4\n"
+    assert table(rows) == "a,b\n+1,-1\n'@x,2\n'-x,3\nx,4\n"  # +1 is a number, and no formula

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -288,27 +287,6 @@ def test_resume_wants_the_same_file(small: Path, tmp_path: Path) -> None:
     (tmp_path / "t" / "mine.txt").write_text("x")
     with pytest.raises(InvalidInput, match=r"no plan\.json"):
         done(SMALL, tmp_path / "t", resume=True)
-
-
-def test_processes_killed_anywhere(small: Path, tmp_path: Path) -> None:
-    """The scheduler, and so its workers, at a few moments; then once more to the end."""
-    file, out = tmp_path / "s.toml", tmp_path / "s"
-    file.write_text(SMALL)
-    command = [sys.executable, "-m", "gamesim", "sweep", str(file), "--out", str(out), "--json", "--resume"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for moment in (2.5, 4.5):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moment)
-        process.kill()
-        process.wait()
-    asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout)["done"] == 8
-    assert (out / "results.csv").read_bytes() == (small / "results.csv").read_bytes()
-    for name in ("b0", "b1"):
-        assert (out / "batches" / name / "state.safetensors").read_bytes() == (
-            small / "batches" / name / "state.safetensors"
-        ).read_bytes()
 
 
 def test_a_polite_stop(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from gamesim import sweeps
+from gamesim.benchmarks.processes import holding, words_of
 from gamesim.errors import InvalidInput, MissingExtra
 from gamesim.files import Lock, read_json
 from gamesim.records import read_trace
@@ -44,15 +45,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="look
 
 def clusters(place: Path) -> dict[int, str]:
     """The processes that hold a file of a Ray cluster of ours, begun in this place: numbers and names."""
-    found = {}
-    for folder in Path("/proc").iterdir():
-        try:
-            files = [os.readlink(file) for file in folder.glob("fd/*")] if folder.name.isdigit() else []
-            if any(file.startswith(f"{place}/gamesim-ray-") for file in files):
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-        except OSError:  # it is gone
-            continue
-    return found
+    return {pid: " ".join(words_of(pid)).strip() for pid in holding(f"{place}/gamesim-ray-")}
 
 
 def until(holds: Callable[[], Any], process: subprocess.Popen[str] | None = None, seconds: float = 240) -> Any:

@@ -84,8 +84,8 @@ class Nursery:
     def wait(self, pid: int) -> Ended:
         code = int(self._ask(wait=pid))
         said, started = self._born.pop(pid)
-        text = said.read_text(errors="replace")
-        said.unlink()
+        text = said.read_text(errors="replace") if said.exists() else ""  # it may have been killed before it had one
+        said.unlink(missing_ok=True)
         return Ended(code, text, time.monotonic() - started)
 
     def run(self, arguments: Sequence[str], **mischief: Any) -> Ended:

@@ -4,7 +4,6 @@ After --resume every run is there once, the table and every batch have the bits 
 after the last kill no process of the sweep is left.
 """
 
-import os
 import random
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 from gamesim.benchmarks.faults.nursery import KILLED, Nursery
 from gamesim.benchmarks.faults.study import RUNS, STUDY
 from gamesim.benchmarks.faults.twins import Trial, Ward, differences
+from gamesim.benchmarks.processes import holding, is_running, kill, marked, words_of
 from gamesim.benchmarks.timing import Row
 from gamesim.files import read_json, write_text
 
@@ -97,7 +97,7 @@ def worker_killed(twin: Undisturbed, engine: str) -> Trial:
         until = time.monotonic() + 60
         while kills < 2 and time.monotonic() < until and not (folder / "DONE").exists():
             time.sleep(dice.uniform(0, 0.3) * twin.seconds)
-            at_work = [worker for worker in holding(folder / "logs") if worker != pid]
+            at_work = [worker for worker in holding(f"{folder}/logs/") if worker != pid]
             if at_work:
                 kills += kill(dice.choice(at_work))
         ended = nursery.wait(pid)
@@ -114,10 +114,10 @@ def node_killed(twin: Undisturbed) -> Trial:
         mischief = {"forkserver": str(folder)}
         pid = nursery.begin(twin.command(folder, "ray"), **mischief)
         until = time.monotonic() + 60
-        while time.monotonic() < until and not holding(folder / "logs"):
+        while time.monotonic() < until and not holding(f"{folder}/logs/"):
             time.sleep(0.05)
         time.sleep(dice.uniform(0, 0.5) * twin.seconds)
-        nodes = [p for p in marked(folder) if "raylet/raylet" in words_of(p).replace("\0", " ").split(" ")[0]]
+        nodes = [p for p in marked(f"GAMESIM_FAULTS={folder}") if "raylet/raylet" in words_of(p)[0].split(" ")[0]]
         for node in nodes:
             kill(node)
         time.sleep(dice.uniform(0, 2))
@@ -152,63 +152,14 @@ def compared(twin: Undisturbed, folder: Path) -> list[str]:
     return found
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
 def orphans(folder: Path) -> list[str]:
-    """What is left of a sweep after ten seconds."""
+    """What is left of a sweep after ten seconds; it stands in the environment of what the sweep starts."""
     until = time.monotonic() + PATIENCE
-    while left := set(holding(folder)) | set(marked(folder)):
+    while left := {*holding(f"{folder}/"), *marked(f"GAMESIM_FAULTS={folder}")}:
         if time.monotonic() > until:
-            words = [f"{pid} {words_of(pid)[:100]!r}" for pid in left]
+            words = [f"{pid} {' '.join(words_of(pid))[:100]!r}" for pid in left]
             for pid in left:
                 kill(pid)
             return [f"left after {PATIENCE:g} s: {', '.join(words)}"]
         time.sleep(0.05)
     return []
-
-
-def holding(folder: Path) -> list[int]:
-    """Processes with a file open below a folder."""
-    return [pid for pid in processes() if any(name.startswith(f"{folder}/") for name in opened(pid))]
-
-
-def marked(folder: Path) -> list[int]:
-    """Processes that were started, not forked, by a sweep into this folder: it stands in their environment."""
-    mark = f"GAMESIM_FAULTS={folder}\0".encode()
-    return [pid for pid in processes() if mark in read(f"/proc/{pid}/environ")]
-
-
-def processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
-
-
-def opened(pid: int) -> list[str]:
-    try:
-        return [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return []
-
-
-def words_of(pid: int) -> str:
-    return read(f"/proc/{pid}/cmdline").decode(errors="replace")
-
-
-def is_running(pid: int) -> bool:
-    """Whether it is neither gone nor waiting to be reaped."""
-    return b") Z" not in read(f"/proc/{pid}/stat") and Path(f"/proc/{pid}").exists()
-
-
-def read(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return b""
-
-
-def kill(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True

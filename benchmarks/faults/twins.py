@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from gamesim.benchmarks.faults.nursery import Nursery
-from gamesim.benchmarks.timing import Row
+from gamesim.benchmarks.timing import Row, counted
 from gamesim.errors import InvalidInput
 from gamesim.files import read_json
 from gamesim.records import BEST, PREVIOUS, load_best, load_snapshot, read_hashes, read_trace
@@ -109,13 +109,8 @@ class Ward:
     def row(self, part: str, trials: Iterable[Trial], what: str) -> Row:
         """`ours` is the number of trials that went wrong; the bar is none."""
         count, found = self.wrong(part.replace("/", "-"), trials)
-        return counted(f"faults/{part}", len({words.split(":")[0] for words in found}), f"{count} {what}", found)
-
-
-def counted(id: str, failures: int, note: str, found: Sequence[str] = ()) -> Row:
-    """A row that holds if nothing went wrong; else it says what did first."""
-    note = f"{note}; seed {SEED}" + (f"; {found[0]}" if found else "")
-    return {"id": id, "ours": failures, "peer": None, "ratio": None, "bar": 0, "holds": not failures, "note": note}
+        note = "; ".join([f"{count} {what}", f"seed {SEED}", *found[:1]])
+        return counted(f"faults/{part}", len({words.split(":")[0] for words in found}), note)
 
 
 def undisturbed(nursery: Nursery, arguments: Sequence[str], folder: Path) -> Twin:

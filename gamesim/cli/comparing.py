@@ -73,13 +73,14 @@ def _print(found: Any) -> None:
     from rich.console import Console
 
     from gamesim.comparison.pictures import shown
+    from gamesim.comparison.tables import count_of
 
     width = None if sys.stdout.isatty() else 60 + 36 * WIDE
     console = Console(highlight=False, markup=False, width=width)
     rows = {row["group"]: row for row in found.table()}
     best = shown(found)
     order = [*best, *(name for name in rows if name not in best)]
-    tasks = f"{len(found.shared)} task{'' if len(found.shared) == 1 else 's'}"
+    tasks = count_of(len(found.shared), "task")
     point = found.at if isinstance(found.at, str) else f"iteration {found.at}"
     click.echo(f"{found.metric} ({point}), {'more' if found.rises else 'less'} is better, {tasks}")
     console.print(_groups(found, [rows[name] for name in order]))

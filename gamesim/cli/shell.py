@@ -93,11 +93,9 @@ def here_on_path() -> None:
 
 
 def limit_threads(threads: int) -> None:
-    import torch
-    from threadpoolctl import threadpool_limits
+    from gamesim.kernels import threads as used
 
-    threadpool_limits(threads)
-    torch.set_num_threads(threads)
+    used.limit_threads(threads)
 
 
 def print_json(data: Any) -> None:

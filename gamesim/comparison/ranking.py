@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gamesim.comparison.tables import Array
+from gamesim.comparison.tables import Array, count_of
 
 FEWEST = 6
 """Tasks that a test needs: with one less the smallest p of Wilcoxon's is 2 / 2^5 = 0.0625."""
@@ -42,7 +42,7 @@ def rank_test(medians: Array) -> RankTest:
     if groups < 2:
         return RankTest("none", None, "one group: nothing to rank")
     if tasks < FEWEST:
-        words = f"no test of ranks: {tasks} task{'' if tasks == 1 else 's'}, and fewer than {FEWEST} cannot tell"
+        words = f"no test of ranks: {count_of(tasks, 'task')}, and fewer than {FEWEST} cannot tell"
         return RankTest("none", None, words)
     if groups == 2:
         p = float(pair_tests(medians)[0, 1])

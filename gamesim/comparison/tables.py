@@ -5,9 +5,8 @@ perhaps `run` and `status`, and every other column is the configuration: `game`,
 A run is one configuration with one seed.
 """
 
-import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from gamesim.errors import InvalidInput, MissingExtra, refuse
 from gamesim.files import read_json
+from gamesim.formats.tidy import lines_of, unquoted
 
 MEASURED = ("seed", "iteration", "metric", "value")
 TOLD = ("run", "status")
@@ -118,28 +118,23 @@ def _read_folder(folder: Path) -> Table:
 
 def _read_run(folder: Path) -> Table:
     """A run's folder: what was typed for game and solver is its configuration, and each seed is a run."""
-    from gamesim.records import read_trace
+    from gamesim.exports import read_run
 
-    config = read_json(folder / "config.json")
-    parts: list[Any] = [config.get(part) if isinstance(config, dict) else None for part in ("game", "solver")]
-    if not all(isinstance(part, dict) and isinstance(part.get("id"), str) for part in parts):
-        raise InvalidInput(f"{folder / 'config.json'}: names no game and solver; is {folder} the folder of a run?")
-    cells = dict[str, str]()
-    for name, part in zip(("game", "solver"), parts, strict=True):
-        cells[name] = part["id"]
-        given = part.get("given")
+    run = read_run(folder)
+    config, cells = run.config, dict[str, str]()
+    for name in ("game", "solver"):
+        id, given = config[name]["id"], config[name].get("given")
+        cells[name] = id
         for key, value in (given if isinstance(given, dict) else {}).items():
-            if not (key == "file" and value == part["id"]):
+            if not (key == "file" and value == id):
                 cells[f"{name[0]}.{key}"] = str(value)
     if config.get("start", "game") != "game":
         cells["start"] = str(config["start"])
     if config.get("average"):
         cells["average"] = "true"
-    ended = (folder / "summary.json").is_file() and (folder / "DONE").is_file()
-    summary = read_json(folder / "summary.json") if ended else {"status": "unfinished"}
-    status = str(summary.get("status", "")) if isinstance(summary, dict) else ""
-    notes = (f"the run {folder} has not ended; the same command with --resume continues it",) if not ended else ()
-    runs = _of_trace(read_trace(folder), cells, status, str(folder))
+    status = str(run.summary.get("status", "")) if run.ended and isinstance(run.summary, dict) else "unfinished"
+    notes = () if run.ended else (f"the run {folder} has not ended; the same command with --resume continues it",)
+    runs = _of_trace(run.trace, cells, status, str(folder))
     if not runs:
         raise refuse("compare", str(folder), "the folder of a run that has measured something; this trace is empty")
     return Table(tuple(cells), tuple(runs), notes)
@@ -171,28 +166,8 @@ def table_of(results: Mapping[str, Any]) -> Table:
 
 
 def _read_csv(path: Path) -> Table:
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            size = file.tell()
-            file.seek(max(0, size - 1))
-            last = file.read()
-        if not size:
-            raise InvalidInput(f"{path}: an empty file; a table begins with a line of its columns")
-        if last not in (b"\n", b"\r"):
-            raise InvalidInput(f"{path}: its last line has no end, so the table may be cut short; write it again")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = csv.reader(file)
-            return _gathered(next(lines, []), _numbered(lines), str(path))
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except csv.Error as error:
-        raise InvalidInput(f"{path}: not a table in CSV ({error})") from None
-
-
-def _numbered(lines: Any) -> Iterator[tuple[int, list[str]]]:
-    for line in lines:
-        yield lines.line_num, line
+    lines = lines_of(path)
+    return _gathered(next(lines, (1, []))[1], lines, str(path))
 
 
 def _read_parquet(path: Path) -> Table:
@@ -266,7 +241,7 @@ def _gathered(header: Sequence[str], lines: Iterable[tuple[int, list[str]]], sou
             seed = _whole(key[-1])
         except ValueError:
             raise refuse(f"{source}: seed", key[-1], "a whole number of at least 0") from None
-        cells = {column: _unquoted(cell) for column, cell in zip(columns, key[:-1], strict=True) if cell}
+        cells = {column: unquoted(cell) for column, cell in zip(columns, key[:-1], strict=True) if cell}
         arrays = {metric: _ordered(*trace, f"{source}: {metric}") for metric, trace in traces.items()}
         runs.append(Run(cells, seed, status, arrays, source, name))
     return Table(tuple(columns), tuple(runs))
@@ -280,11 +255,6 @@ def _whole(text: str) -> int:
     if not 0 <= number < 2**63:
         raise ValueError(text)
     return number
-
-
-def _unquoted(cell: str) -> str:
-    """A cell as it was before it was kept from being a formula."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in ("=", "+", "-", "@") else cell
 
 
 def _ordered(iterations: list[int], values: list[float], what: str) -> tuple[NDArray[np.int64], Array]:

@@ -125,12 +125,15 @@ class Shared:
         self.iteration, self._drawn = iteration, 0
         return self
 
+    def alike(self, batch: Sequence[int]) -> tuple[int, ...]:
+        return self._stream.alike(batch)
+
     def restart(self) -> None:
         self._sums = []
 
     def means(self, iterations: int) -> Tensor:
         """[seed, k]."""
-        seeds = 1 if isinstance(self.seeds, int) else len(self.seeds)
+        seeds = len(self._stream.keys)
         sums = [s.reshape(seeds, -1) for s in self._sums]
         return torch.cat(sums, -1) / iterations if sums else torch.zeros(seeds, 0)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gamesim import catalog
 from gamesim.averaging import Averaged
-from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.errors import InvalidInput, refuse
 from gamesim.files import read_json
 from gamesim.games.game import Policy
 from gamesim.parameters import build, hints_of
@@ -42,11 +42,12 @@ class SavedRun:
 
     def frame(self) -> Any:
         """The trace as a tidy pandas.DataFrame: iteration, seed, metric, value."""
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
-        return pandas.DataFrame(self.trace.rows(), columns=["iteration", "seed", "metric", "value"])
+        return self.trace.frame()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to an end, of whatever kind."""
+        return self.summary is not None and (self.folder / "DONE").is_file()
 
     @cached_property
     def game(self) -> Any:

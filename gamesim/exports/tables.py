@@ -10,7 +10,8 @@ from typing import Any
 from gamesim.errors import InvalidInput, MissingExtra, refuse
 from gamesim.exports.labels import Labelled
 from gamesim.files import write_text, write_with
-from gamesim.traces import Trace
+from gamesim.formats.tidy import lines_of, quoted, unquoted
+from gamesim.traces import HEADER, Trace
 
 Table = dict[str, list[Any]]
 """Columns by name, all of one length."""
@@ -42,16 +43,12 @@ def policy_table(players: Sequence[Labelled]) -> Table:
 def trace_table(trace: Trace) -> Table:
     """A row for each measure: iteration, seed, metric, value."""
     rows = trace.rows()
-    return {name: [row[i] for row in rows] for i, name in enumerate(("iteration", "seed", "metric", "value"))}
+    return {name: [row[i] for row in rows] for i, name in enumerate(HEADER)}
 
 
 def results_table(path: Path) -> Table:
     """The results of a sweep, from its results.csv; a column of numbers becomes numbers, an empty cell is missing."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            head, *rows = list(csv.reader(file, strict=True)) or [[]]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InvalidInput(f"{path}: not a table that gamesim wrote ({error})") from None
+    head, *rows = [line for _, line in lines_of(path)]
     if not head or len(set(head)) != len(head) or any(len(row) != len(head) for row in rows):
         raise InvalidInput(f"{path}: not a table that gamesim wrote (its rows are not as long as its first line)")
     return {name: _typed(name, [row[i] for row in rows]) for i, name in enumerate(head)}
@@ -59,13 +56,13 @@ def results_table(path: Path) -> Table:
 
 def _typed(name: str, cells: list[str]) -> list[Any]:
     if name in TEXT:
-        return [x or None for x in cells]
+        return [unquoted(x) or None for x in cells]
     for kind in (int, float):
         try:
             return [None if x == "" else kind(x) for x in cells]
         except ValueError:
             continue
-    return [x or None for x in cells]
+    return [unquoted(x) or None for x in cells]
 
 
 def write_table(path: Path, table: Table, to: str) -> None:
@@ -85,4 +82,4 @@ def write_table(path: Path, table: Table, to: str) -> None:
 
 
 def _cells(row: Iterable[Any]) -> list[str]:
-    return ["" if x is None else repr(x) if isinstance(x, float) else str(x) for x in row]
+    return ["" if x is None else repr(x) if isinstance(x, float) else quoted(str(x)) for x in row]

@@ -108,9 +108,7 @@ def exploring_cautions(step_size: Schedule, exploration: Schedule) -> list[str]:
 def draw_actions(policy: Policy, generator: Stream) -> Tensor:
     """a_i ~ x_i[..., a] for every player, by inverse distribution functions: whole numbers [..., player]."""
     batch = torch.broadcast_shapes(*(x.shape[:-1] for x in policy))
-    seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-    shape = (*seeds, *[1] * (len(batch) - len(seeds)), len(policy))
-    u = generator.quick(shape, policy[0].dtype, policy[0].device)
+    u = generator.quick((*generator.alike(batch), len(policy)), policy[0].dtype, policy[0].device)
     drawn = [(x.cumsum(-1)[..., :-1] <= u[..., i : i + 1]).sum(-1).expand(batch) for i, x in enumerate(policy)]
     return torch.stack(drawn, -1)
 

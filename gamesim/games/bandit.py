@@ -87,9 +87,8 @@ class BanditGame(ABC):
         if generator is None:
             raise refuse("generator", None, "a Stream, which nature takes its luck from")
         batch = actions.shape[:-1]
-        seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
         arms = self.lasting_rewards.shape[-1]
-        u = generator.quick((*seeds, *[1] * (len(batch) - len(seeds)), arms), device=actions.device)
+        u = generator.quick((*generator.alike(batch), arms), device=actions.device)
         return (self.paid(u, generator.iteration).expand(*batch, arms),)
 
     def play(self, actions: Tensor, generator: Stream | None = None) -> Tensor:

@@ -112,9 +112,8 @@ class LaggedBandit(ABC):
 
 def over_rounds(generator: Stream, first: int, count: int, batch: tuple[int, ...], each: int, draw: int) -> Tensor:
     """Uniform numbers [*seeds, 1, ..., t, each] for a run of that batch: its games share them, its seeds do not."""
-    seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-    u = quick_rounds(generator, first, count, (*seeds, each), draw)
-    return u.movedim(0, -2).reshape(*seeds, *[1] * (len(batch) - len(seeds)), count, each)
+    u = quick_rounds(generator, first, count, (*generator.front, each), draw)
+    return u.movedim(0, -2).reshape(*generator.alike(batch), count, each)
 
 
 @cache

@@ -262,5 +262,4 @@ def aggregated(experts: Tensor, weights: Tensor, subgoals: int) -> Tensor:
 
 def shared(generator: Stream, front: tuple[int, ...], count: int) -> Tensor:
     """Uniform numbers [..., count], the same for all hyper-parameters of a batch, other ones for each seed."""
-    seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-    return generator.quick((*seeds, *[1] * (len(front) - len(seeds)), count))
+    return generator.quick((*generator.alike(front), count))

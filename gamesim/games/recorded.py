@@ -235,7 +235,7 @@ class Recorded(ABC):
     def batch(self, size: int, generator: Stream, front: tuple[int, ...] | None = None) -> Batch:
         """A minibatch of so many transitions for each element of `front`, which begins with the number of seeds."""
         if front is None:
-            front = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
+            front = generator.front
         u, v = (generator.uniform((*front, size)) for _ in range(2))
         parts, done = list[tuple[Any, ...]](), 0
         total, phase = len(self.play.before), (generator.iteration * GOLDEN) % 1

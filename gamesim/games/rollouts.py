@@ -50,8 +50,7 @@ def play_episodes(game: "TabularGame", policy: Policy, episodes: int, generator:
         steps = mean_length(game, policy)
         require_end(steps, LONGEST)
         require_room(batch, episodes, n, steps)
-    seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-    luck = (*seeds, *[1] * (len(batch) - len(seeds)), episodes, n + 2)
+    luck = (*generator.alike(batch), episodes, n + 2)
     below = [x.cumsum(-1)[..., :-1].expand(*batch, states, count - 1) for x, count in zip(policy, counts, strict=True)]
     begin = game.initial.cumsum(-1)[..., :-1].expand(*batch, states - 1)
     paid = game.reward.flatten(-1 - n).expand(*batch, n, states * game.joint_count)

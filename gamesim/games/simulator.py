@@ -77,8 +77,7 @@ class Simulator(EpisodicGame):
             x.expand(*batch, *x.shape[-2:]).cumsum(-1)[..., :-1].reshape(many, x.shape[-2], x.shape[-1] - 1)
             for x in policy
         ]
-        seeds = () if isinstance(generator.seeds, int) else (len(generator.seeds),)
-        drawn = (*seeds, *[1] * (len(batch) - len(seeds)), episodes)
+        drawn = (*generator.alike(batch), episodes)
         luck = generator.aside()  # what is drawn after a rollout does not depend on its length
         beginnings = (luck.uniform(drawn) * 2**31).long().flatten()
         dice = Dice(luck, drawn, len(below), self.like["dtype"])

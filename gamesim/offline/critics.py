@@ -89,19 +89,13 @@ def drawn(network: Stateless, like: Trained, front: tuple[int, ...], generator: 
     """Networks drawn from the randomness of each seed, one for each hyper-parameter alike; twins are drawn apart."""
     x = like.parameters[0]
     twins = x.shape[len(front) : x.dim() - len(network.shapes[0])]
-    weights = network.draw((*alike(generator, front), *twins), generator, x.dtype, x.device)
+    weights = network.draw((*generator.alike(front), *twins), generator, x.dtype, x.device)
     return Trained.fresh(tuple(w.expand(y.shape).contiguous() for w, y in zip(weights, like.parameters, strict=True)))
 
 
 def front_of(weights: Weights, network: Stateless) -> tuple[int, ...]:
     """The leading dimensions of a batch of networks."""
     return tuple(weights[0].shape[: weights[0].dim() - len(network.shapes[0])])
-
-
-def alike(generator: Stream, front: tuple[int, ...]) -> tuple[int, ...]:
-    """The leading dimensions of what each seed draws once, for all its hyper-parameters."""
-    seeds = 0 if isinstance(generator.seeds, int) else 1
-    return (*front[:seeds], *[1] * (len(front) - seeds))
 
 
 def followed(target: Weights, weights: Weights, rate: Any, front: tuple[int, ...] = ()) -> Weights:
@@ -142,9 +136,8 @@ def resampled(chosen: Tensor, members: int, generator: Stream) -> Tensor:
 
     It is a function of the seed, the member and the number of the transition: nothing has to be kept.
     """
-    seeds = 0 if isinstance(generator.seeds, int) else 1
     key = generator.keys.to(chosen.device)
-    key = key.reshape(*key.shape[:seeds], *[1] * (chosen.dim() + 1 - seeds), 2)
+    key = key.reshape(*generator.alike(chosen.shape), 1, 2)
     place = chosen.unsqueeze(-2)
     member = torch.arange(1, members, device=chosen.device)[:, None]
     named = torch.broadcast_tensors(place, member, torch.full_like(place, 2**32 - 7), torch.zeros_like(place))

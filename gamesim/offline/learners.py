@@ -14,7 +14,7 @@ from gamesim.games.recorded import Actor, Batch, Recorded
 from gamesim.networks import Network
 from gamesim.networks.adam import Trained, Weights
 from gamesim.networks.stateless import Stateless
-from gamesim.offline.critics import Critic, actor_of, alike, critic_of, drawn, front_of
+from gamesim.offline.critics import Critic, actor_of, critic_of, drawn, front_of
 from gamesim.offline.luck import common
 from gamesim.offline.targets import runaway
 from gamesim.parameters import check
@@ -80,7 +80,7 @@ class Lesson:
     @property
     def alike(self) -> tuple[int, ...]:
         """The leading dimensions of what each seed draws once, for all its hyper-parameters."""
-        return alike(self.luck, self.front)
+        return self.luck.alike(self.front)
 
     def begun(self, state: S, **networks: Stateless) -> S:
         """The state with these fields drawn, one after the other, each from its network."""

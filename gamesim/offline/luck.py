@@ -11,25 +11,23 @@ from gamesim.randomness import Stream
 class Common(Stream):
     """A stream that draws numbers [seed, hyper-parameter, ...] alike for all hyper-parameters."""
 
-    front: tuple[int, ...]
+    batch: tuple[int, ...]
 
     def uniform(
         self, shape: Sequence[int], dtype: torch.dtype = torch.float64, device: object = "cpu", start: int = 0
     ) -> Tensor:
         """The numbers that one hyper-parameter alone would see, in views where there are several."""
-        shape, seeds, many = tuple(shape), 0 if isinstance(self.seeds, int) else 1, len(self.front)
-        if len(shape) < many or any(x not in (1, y) for x, y in zip(shape, self.front, strict=False)):
+        shape, many = tuple(shape), len(self.batch)
+        if len(shape) < many or any(x not in (1, y) for x, y in zip(shape, self.batch, strict=False)):
             return super().uniform(shape, dtype, device, start)
-        once = (*shape[:seeds], *[1] * (many - seeds), *shape[many:])
-        return super().uniform(once, dtype, device, start).expand(shape)
+        return super().uniform((*self.alike(self.batch), *shape[many:]), dtype, device, start).expand(shape)
 
 
-def common(generator: Stream, front: tuple[int, ...]) -> Stream:
+def common(generator: Stream, batch: tuple[int, ...]) -> Stream:
     """The stream from here on for a run with these leading dimensions."""
-    seeds = 0 if isinstance(generator.seeds, int) else 1
-    if len(front) == seeds:
+    if len(batch) == len(generator.front):
         return generator
     found = object.__new__(Common)
     found.__dict__.update(generator.__dict__)
-    found.front = front
+    found.batch = batch
     return found

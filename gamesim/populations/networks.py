@@ -103,7 +103,7 @@ def draw_network(
     generator = Stream(0) if generator is None else generator
     n = require_agents(positions.shape[-1], least=2)
     rho = density_at(density, n)
-    alone = isinstance(generator.seeds, int) and positions.dim() == 1
+    alone = not generator.front and positions.dim() == 1
     streams = generator.split()
     x = positions.double().cpu().expand(len(streams), n)
     coarse = place_agents("grid", min(n, 2000), generator)  # decided by the graphon alone, for all networks alike

@@ -57,7 +57,7 @@ def place_agents(positions: Positions, agents: int | None, generator: Stream) ->
     n = require_agents(agents)
     if positions == "grid":
         return (torch.arange(n, dtype=torch.float64) + 0.5) / n
-    return generator.uniform((n,) if isinstance(generator.seeds, int) else (len(generator.seeds), n))
+    return generator.uniform((*generator.front, n))
 
 
 def require_agents(agents: int | None, least: int = 1) -> int:

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from gamesim.errors import InvalidInput, refuse
+from gamesim.kernels.threads import THREADS
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.engines import End, Event
 from gamesim.sweeps.work import perform
-
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass

@@ -28,10 +28,11 @@ from typing import Any
 import torch
 
 from gamesim.errors import MissingExtra, refuse
+from gamesim.kernels.threads import THREADS
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.engines import End, Event
-from gamesim.sweeps.local import THREADS, ended, workers_for
+from gamesim.sweeps.local import ended, workers_for
 from gamesim.sweeps.work import folder_of
 
 RETRIES = 3

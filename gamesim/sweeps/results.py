@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gamesim.errors import InvalidInput
 from gamesim.files import read_json, write_with
+from gamesim.formats.tidy import quoted
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.design import Planned, plain_settings
@@ -127,21 +128,10 @@ def write_results(path: Path, runs: Sequence[Planned], found: Iterator[Ended]) -
                 own_settings = plain_settings(run.settings)
                 start = {"run": run.name, "game": run.game, "solver": run.solver, **run.varied}
                 start |= {name: "" if own_settings[name] is None else str(own_settings[name]) for name in varying}
-                own = {key: _plainly(text) for key, text in start.items()} | {"seed": run.seed, "status": end.status}
+                own = {key: quoted(text) for key, text in start.items()} | {"seed": run.seed, "status": end.status}
                 for i, iteration in enumerate(end.trace.iterations):
                     for metric, values in end.trace.metrics.items():
                         value = repr(float(values[i].reshape(-1)[end.row]))
                         writer.writerow(own | {"iteration": iteration, "metric": metric, "value": value})
 
     write_with(path, write)
-
-
-def _plainly(text: str) -> str:
-    """Text that a spreadsheet would take for a formula is quoted; numbers are not."""
-    if text[:1] not in ("=", "+", "-", "@"):
-        return text
-    try:
-        float(text)
-    except ValueError:
-        return "'" + text
-    return text

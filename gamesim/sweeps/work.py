@@ -5,13 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from threadpoolctl import threadpool_limits
-
 from gamesim import catalog
 from gamesim.errors import InvalidInput, refuse
 from gamesim.files import Lock
 from gamesim.kernels import fused as fused_kernels
+from gamesim.kernels.threads import limit_threads
 from gamesim.loop import Observer, Run, Status
 from gamesim.parameters import build
 from gamesim.records import Record, settings
@@ -63,8 +61,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
     if finished(folder):
         return 0
     wait_for(folder)
-    threadpool_limits(threads)
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     first = batch.runs[0]
     own = first.settings
     tools = [reporter_named(text) for text in batch.log]
