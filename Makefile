@@ -45,13 +45,16 @@ nightly: $(STAMP)  ## hours: slow studies, the tutorial as a reader runs it, fau
 	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench fuzz
 	$(MAKE) mutants
 
+mutants: $(STAMP)  ## an hour: small mistakes in the code, one by one, each of which a test must notice
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation $(ARGS)
+
 fuzz: $(STAMP)  ## coverage-guided fuzzing of the parsers, five minutes each (needs the extra nightly)
 	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzzing.guided --seconds 300
 
 golden: $(STAMP)  ## write the golden traces anew, naming what drifted; review the diff
 	OMP_NUM_THREADS=1 $(BIN)/python tests/golden_traces.py
 
-check: lint test  ## what must pass before a commit
+check: lint docs test  ## what must pass before a commit
 
 install: $(STAMP)  ## set up alone: gamesim, editable, and what tests and lint need
 

@@ -80,7 +80,7 @@ TABLE = {
     ),
     "ma-cql": (
         "gamesim.algorithms.conservative_q_learning:MultiAgentCQL",
-        "the same, one agent at a time (recorded play)",
+        "values of unseen actions pushed down, one agent at a time (recorded play)",
     ),
     "omar": (
         "gamesim.algorithms.omar:OMAR",

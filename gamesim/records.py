@@ -254,8 +254,9 @@ class Record(Observer):
             self.checkpoint(run)
             self._play(run)
         finally:
-            self._trace.close()
-            self._trace = None
+            file, self._trace = self._trace, None
+            with naming(self.folder / "trace.csv"):  # it may still hold what the disk refused
+                file.close()
 
     def _play(self, run: Run) -> None:
         """The final policy and flow of a family that has a picture, for figures."""

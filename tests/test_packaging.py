@@ -35,7 +35,7 @@ def sources() -> dict[str, Path]:
         for folder, folders, files in os.walk(ROOT / room):  # walk does not follow the links
             folders[:] = [name for name in folders if name != "__pycache__"]
             for name in files:
-                if name.endswith(".py") or name == "py.typed":
+                if name.endswith((".py", ".bib")) or name == "py.typed":
                     path = Path(folder) / name
                     found[f"{inside}/{path.relative_to(ROOT / room).as_posix()}"] = path
     return found

@@ -33,8 +33,9 @@ def at_random(twin: Twin) -> Trial:
     def trial(nursery: Nursery, folder: Path, dice: random.Random) -> list[str]:
         found, kills = list[str](), 2 if dice.random() < 0.25 else 1
         low, high = dice.choice([(0, 1), (0, 1), (0, 0.25), (0.75, 1)])
-        for attempt in range(20):
-            after = dice.uniform(low, high) * twin.seconds * 0.9**attempt
+        whole = twin.seconds
+        for _ in range(40):
+            after = dice.uniform(low, high) * whole
             ended = nursery.run_and_kill(twin.command(folder, "--resume"), after)
             if ended.code not in (0, KILLED):
                 found.append(f"exits with {ended.code}: {ended.said.strip()[-500:]}")
@@ -42,6 +43,8 @@ def at_random(twin: Twin) -> Trial:
             kills -= ended.code == KILLED
             if not kills or found:
                 break
+            if ended.code == 0:  # over before it could be killed: it takes less than was thought, and what is left, too
+                whole = 0.8 * min(whole, ended.seconds)
         else:
             found.append("it was never killed in time")
         return found or resumed(nursery, twin, folder, figures=False)

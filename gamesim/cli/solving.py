@@ -145,6 +145,8 @@ def draw(runs: tuple[Path, ...], metric: str | None, out: Path | None, as_json: 
     from gamesim.figures import save
     from gamesim.files import own_folder
 
+    if out is not None and out.suffix in (".png", ".pdf", ".svg"):
+        raise refuse("out", str(out), "a folder: the figure has a name of its own in it")
     folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
     if any((run / "plan.json").is_file() for run in runs):
         from gamesim.comparison import draw_table
