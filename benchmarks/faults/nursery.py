@@ -123,12 +123,10 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     assert running is not None
-    served = False
     for line in sys.stdin:
         question: Mapping[str, Any] = json.loads(line)
-        if question.get("mischief", {}).get("forkserver") == "shared" and not served:
-            start_forkserver()
-            served = True
+        if question.get("mischief", {}).get("forkserver") == "shared":
+            start_forkserver()  # anew, where it died of a client that was killed while it asked
         if "warm" in question:
             said = io.StringIO()
             with contextlib.redirect_stderr(said):

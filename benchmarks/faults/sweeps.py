@@ -80,6 +80,9 @@ def scheduler_killed(twin: Undisturbed, engine: str, shared: bool = True) -> Tri
             if ended.code != 0:
                 break
             shutil.rmtree(folder)  # it was over by then
+        time.sleep(
+            0.5 if shared else 0
+        )  # the shared server may be dying of this kill; one of a sweep's own dies anyway
         found = [] if ended.code == KILLED else [f"exits with {ended.code}: {ended.said.strip()[-500:]}"]
         if dice.random() < 0.5:
             found += orphans(folder)

@@ -55,7 +55,7 @@ class Local:
         arguments = (self._root, batch, self._threads, theirs, log)
         process = self._context.Process(target=work, args=arguments, daemon=True)
         with nobody_at_main():
-            process.start()
+            _started(process)
         theirs.close()
         self._workers.append(Worker(batch, process, ours))
 
@@ -98,6 +98,18 @@ class Local:
             worker.process.join()
             worker.pipe.close()
         self._workers.clear()
+
+
+def _started(process: Any, tries: int = 50) -> None:
+    """Start a process; where the server that forks is just dying, a new one takes its place."""
+    for left in reversed(range(tries)):
+        try:
+            process.start()
+            return
+        except (ConnectionError, EOFError, BrokenPipeError):
+            if not left:
+                raise
+            time.sleep(0.1)
 
 
 def work(root: Path, batch: Batch, threads: int, pipe: Connection, log: Path) -> None:
