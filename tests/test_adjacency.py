@@ -382,7 +382,7 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no edges": (torch.zeros(4, 4), {}, "no edges"),
     "a vector": (torch.zeros(4), {}, "expected a square"),
     "nothing": (torch.zeros(0, 3, 3), {}, "adjacency: got 'no networks'"),
-    "ragged": ([[0, 1], [1]], {}, "adjacency: got 'rows of unequal length', expected a square matrix"),
+    "ragged": ([[0, 1], [1]], {}, "got 'adjacency, rows of unequal length, or no numbers', expected a square matrix"),
     "an empty list": ([], {}, "expected a square adjacency"),
     "unequal": (
         [EDGES, EDGES[:9, :9]],

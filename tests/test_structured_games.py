@@ -376,7 +376,10 @@ NOT_A_GAME: dict[str, tuple[Any, str]] = {
     ),
     "congestion with NaN": (lambda: CongestionGame.of([[[0]]], ones(1, 1) / 0), r"costs\[0, 0\]: got inf"),
     "congestion with half a resource": (lambda: CongestionGame(ones(1, 1, 1) / 2, ones(1, 1)), "uses: got"),
-    "symmetric with one action": (lambda: SymmetricGame(ones(1, 3), 1), "action_count: got 1, expected at least 2"),
+    "symmetric with one action": (
+        lambda: SymmetricGame(ones(1, 3), 1),
+        "action_count: got 1, expected a whole number of actions from 2",
+    ),
     "symmetric with counts of two lengths": (lambda: SymmetricGame(ones(3, 4, 5), 3), r"table: got .shape \[3, 4, 5\]"),
     "symmetric with NaN": (lambda: SymmetricGame(ones(2, 3) * math.nan, 2), r"table\[0, 0\]: got nan"),
     "symmetric of whole numbers": (lambda: SymmetricGame(ones(2, 3).long(), 2), "table: got 'dtype torch.int64'"),

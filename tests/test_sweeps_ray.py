@@ -24,8 +24,8 @@ from gamesim.files import Lock, read_json
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import batched
 from gamesim.sweeps.design import plan_of
-from gamesim.sweeps.ray import Ray, last_iteration, note, require_address, task, wait_for
-from gamesim.sweeps.work import folder_of, perform
+from gamesim.sweeps.ray import Ray, last_iteration, note, require_address, task
+from gamesim.sweeps.work import folder_of, perform, wait_for
 
 FILE = """
 iterations = 30000

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gamesim.errors import InvalidInput, refuse, unknown
+from gamesim.errors import refuse, unknown
 from gamesim.graphons import BlockGraphon, Empirical
 from gamesim.parameters import Count, NonNegative, Positive, build, check
 from gamesim.randomness import Stream
@@ -283,12 +283,7 @@ def _networks(adjacency: Any) -> list[Empirical]:
         isinstance(part, Empirical) or issparse(part) or getattr(part, "ndim", 0) == 2 for part in adjacency
     )
     if not several and getattr(adjacency, "ndim", 2) != 3:
-        try:
-            return [Empirical(adjacency, "adjacency")]
-        except InvalidInput:
-            raise
-        except ValueError:
-            raise refuse("adjacency", "rows of unequal length", "a square matrix") from None
+        return [Empirical(adjacency, "adjacency")]
     if not len(adjacency):
         raise refuse("adjacency", "no networks", "at least one")
     networks = [

@@ -121,7 +121,7 @@ def _require_network(adjacency: Any, name: str) -> Any:
         try:
             adjacency = np.asarray(adjacency)
         except (ValueError, TypeError, RuntimeError):  # rows of several lengths; a tensor that is not numpy's
-            raise bad(f"an adjacency of type {type(adjacency).__name__}", "a square array of numbers") from None
+            raise bad("rows of unequal length, or no numbers", "a square matrix") from None
     shape = tuple(adjacency.shape)
     if len(shape) != 2 or shape[0] != shape[1]:
         raise bad(f"an adjacency of shape {list(shape)}", "a square adjacency, one row and column per node")
