@@ -29,6 +29,8 @@ game = "matrix/shapley"
 solver = "ftrl"
 s = {{ step_size = {{ log = [0.01, 1.0], count = 10 }}, feedback = "bandit" }}
 """
+ALONE = 10
+"""Of runs that have a process each, a tenth is timed."""
 LOOPED = 10
 """Runs of the shell loop that are timed; it has no start-up of its own, so a thousand take a hundred times as long."""
 
@@ -56,9 +58,11 @@ def _rate(seconds: float) -> str:
 
 def _sweep(engine: str, batch: int, cores: Sequence[int]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as here:
-        (Path(here) / "s.toml").write_text(FILE.format(seeds=100, batch=batch))
+        part = 1 if batch > 1 else ALONE
+        (Path(here) / "s.toml").write_text(FILE.format(seeds=100 // part, batch=batch))
         words = ["sweep", "s.toml", "--engine", engine, "--workers", str(len(cores)), "--json"]
-        return watched([sys.executable, "-m", "gamesim", *words], here, cores)
+        seconds, memory = watched([sys.executable, "-m", "gamesim", *words], here, cores)
+    return seconds * part, memory
 
 
 def _loop(cores: Sequence[int]) -> tuple[float, float]:
