@@ -1,4 +1,4 @@
-"""The engine `local`: one process of this machine for each batch, forked from a server that has imported everything.
+"""The engine `local`: one process of this machine for each batch, forked from a server that has imported the most.
 
 A process that is killed takes nobody with it; one whose sweep was killed ends by itself within a second.
 """
