@@ -23,6 +23,7 @@ from gamesim.errors import Caution, InvalidInput, refuse
 from gamesim.games.game import Game, Policy, measure, require_batch, require_game, require_iterate
 from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 from gamesim.states import expanded, mapped, rebuilt, tensors
 from gamesim.traces import Every, Snapshot, Trace, next_due, rises
 
@@ -479,7 +480,7 @@ def _batched(solver: Any, like: Tensor, rank: int) -> tuple[Any, tuple[int, ...]
         return solver, ()
     replaced: Any = dataclasses.replace(solver, **changed)  # type: ignore[type-var]
     try:
-        return replaced, tuple(torch.broadcast_shapes(*shapes))
+        return replaced, tuple(broadcast_shapes(*shapes))
     except RuntimeError:
         found = ", ".join(f"{name} {list(shape)}" for name, shape in zip(changed, shapes, strict=True))
         raise refuse(

@@ -19,6 +19,7 @@ from gamesim.games import DenseGame
 from gamesim.games.matrix import LARGEST, as_payoffs
 from gamesim.parameters import Bounds, Device, check
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 from gamesim.simplex import lift
 
 Few = Annotated[int, Bounds("a whole number from 2 to 20", 2, 20)]
@@ -44,7 +45,7 @@ class TableGame(DenseGame):
         check(self)
         self.validate()
         given = (value.shape for value in vars(self).values() if isinstance(value, Tensor))
-        self._require_size(torch.broadcast_shapes((), *given))
+        self._require_size(broadcast_shapes((), *given))
 
     def _require_size(self, batch: Sequence[int]) -> None:
         numbers = math.prod(batch) * len(self.action_counts) * math.prod(self.action_counts)

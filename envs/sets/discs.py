@@ -18,6 +18,7 @@ from gamesim.games.worlds import Particles, SetWorld
 from gamesim.kernels.particles import DAMPING, STIFFNESS, TIME, Pay, Physics, Shown, ready, serves
 from gamesim.parameters import Bounds, check
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 Radius = Annotated[float, Bounds("a number above 0", 0, low_open=True)]
 Share = Annotated[float, Bounds("a number from 0 to 1", 0, 1)]
@@ -129,7 +130,7 @@ class Discs(SetWorld):
 
     def moved(self, state: Particles, force: Tensor) -> Particles:
         """The state after a step under these forces, [..., n, 2]."""
-        n, front = self.acting, torch.broadcast_shapes(state.position.shape[:-2], force.shape[:-2])
+        n, front = self.acting, broadcast_shapes(state.position.shape[:-2], force.shape[:-2])
         place, speed = (x.expand(*front, *x.shape[-2:]) for x in (state.position, state.velocity))
         agents = self.physics.moved(place, speed, force)
         position, velocity = (torch.cat([x, y[..., n:, :]], -2) for x, y in zip(agents, (place, speed), strict=True))

@@ -13,6 +13,7 @@ from gamesim.games.worlds import Particles, Recording
 from gamesim.kernels.particles import Drawn, play
 from gamesim.parameters import Count, convert
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 if TYPE_CHECKING:
     from gamesim.envs.sets.discs import Discs
@@ -33,7 +34,7 @@ def replayed(world: "Discs", state: Particles, actions: Tensor, tokens: bool, ob
     if actions.dim() < -time or not actions.shape[time]:
         raise refuse("actions", f"shape {list(actions.shape)}", "actions of at least one step, [..., steps, n]")
     checked, steps = world.checked(actions, state.position), actions.shape[time]
-    state = widened(state, torch.broadcast_shapes(state.position.shape[:-2], actions.shape[:time]))
+    state = widened(state, broadcast_shapes(state.position.shape[:-2], actions.shape[:time]))
     if world.fused(state, steps * state.position.shape[:-2].numel(), checked, observed=observed):
         return looped(world, state, checked, steps, tokens=tokens, observed=observed)
     chosen = iter(checked.unbind(time))
@@ -117,7 +118,7 @@ def looped(
     """The same in compiled loops."""
     front, time = state.position.shape[:-2], world.time
     if isinstance(actions, Tensor):
-        front = torch.broadcast_shapes(front, actions.shape[:time])
+        front = broadcast_shapes(front, actions.shape[:time])
         actions = actions.expand(*front, *actions.shape[time:]).reshape(-1, *actions.shape[time:])
     state = widened(state, front)
     position, velocity = (x.reshape(-1, *x.shape[-2:]) for x in (state.position, state.velocity))

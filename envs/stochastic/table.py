@@ -19,6 +19,7 @@ from gamesim.errors import refuse
 from gamesim.games import Sparse, TabularGame
 from gamesim.games.matrix import LARGEST
 from gamesim.parameters import Bounds, Device, check
+from gamesim.shapes import broadcast_shapes
 from gamesim.simplex import lift
 
 Below1 = Annotated[float, Bounds("a number between 0 and 1, ends excluded", 0, 1, True, True)]
@@ -46,7 +47,7 @@ class WrittenGame(TabularGame):
         self.agree()
         given = {name: tuple(value.shape) for name, value in vars(self).items() if isinstance(value, Tensor)}
         try:
-            batch = torch.broadcast_shapes(self.many, *given.values())
+            batch = broadcast_shapes(self.many, *given.values())
         except RuntimeError:
             raise refuse(next(iter(given)), f"shapes {given}", "tensors of parameters that broadcast") from None
         self._require_size(batch)

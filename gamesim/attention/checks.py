@@ -3,12 +3,12 @@
 import math
 from typing import get_args
 
-import torch
 from torch import Tensor
 
 from gamesim.attention.layout import Layout
 from gamesim.attention.plain import Feature, Kind
 from gamesim.errors import refuse, unknown
+from gamesim.shapes import broadcast_shapes
 
 Sets = Tensor | Layout
 """How rows fall into sets: a layout, or offsets (`cu_seqlens`) [b + 1], of which one is made in every call."""
@@ -40,7 +40,7 @@ def leading(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
         return ()
     fronts = [x.shape[:-3] for x in (q, k, v)]
     try:
-        return tuple(torch.broadcast_shapes(*fronts))
+        return tuple(broadcast_shapes(*fronts))
     except RuntimeError as error:
         said = ", ".join(f"{name} {list(front)}" for name, front in zip("qkv", fronts, strict=True))
         raise refuse("leading dimensions", said, "shapes that broadcast") from error

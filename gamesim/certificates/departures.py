@@ -18,6 +18,7 @@ from torch import Tensor
 from gamesim.certificates.standing import AT_ONCE, slow
 from gamesim.games import Policy, TabularGame
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 SHARPNESS = (0.0, 1.0, 4.0, 40.0)
 """Powers of the weights of a random target: from the centre of a face to nearly a vertex."""
@@ -43,7 +44,7 @@ def depart(
 
     count: random targets, beside a vertex for each row and action; rounds: how often the best ones are varied.
     """
-    batch = torch.broadcast_shapes(game.batch, radii.shape[1:], *(x.shape[:-2] for x in center))
+    batch = broadcast_shapes(game.batch, radii.shape[1:], *(x.shape[:-2] for x in center))
     center = tuple(x.expand(*batch, *x.shape[-2:]) for x in center)
     radii = radii.expand(len(radii), *batch)
     fixed, drawn = vertices(center), targets(center, count, generator)

@@ -35,6 +35,7 @@ from gamesim.errors import refuse
 from gamesim.games import Policy, TabularGame
 from gamesim.games.game import require_policy
 from gamesim.parameters import Bounds, convert
+from gamesim.shapes import broadcast_shapes
 
 Tolerance = Annotated[float, Bounds("a number above 0 and at most 0.001", 0, 1e-3, low_open=True)]
 
@@ -69,7 +70,7 @@ def certify_policies(game: TabularGame, policy: Policy, *, tolerance: float = 1e
         if x.dtype != torch.float64:
             raise refuse(f"policy[{i}]", x.dtype, "float64: differences of values need the digits")
     try:
-        torch.broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
+        broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
     except RuntimeError:
         shapes = ", ".join(str(list(x.shape)) for x in policy)
         raise refuse("policy", f"shapes {shapes}", f"a batch that broadcasts with {list(game.batch)}") from None

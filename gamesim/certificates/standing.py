@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gamesim.certificates.surplus import CLEAR, surplus
 from gamesim.games import Policy, TabularGame
+from gamesim.shapes import broadcast_shapes
 
 ROUNDING = 64.0
 """In units of the format's precision, times the largest value: differences that are none."""
@@ -81,7 +82,7 @@ class Standing:
 
 def stand(game: TabularGame, policy: Policy, tolerance: float) -> Standing:
     """Measure policies [..., s, a]; probabilities of at most the tolerance are dropped."""
-    batch = torch.broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
+    batch = broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
     kept, dropped = list[Tensor](), list[Tensor]()
     for x in policy:
         x = x.expand(*batch, *x.shape[-2:])

@@ -31,6 +31,7 @@ from torch import Tensor
 from gamesim.errors import refuse
 from gamesim.estimation.ridge import require_data
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 FOLDS = 2**32 - 35  # a stream of its own: the data may have been drawn with the same seed
 ENTRIES = 200_000_000
@@ -137,7 +138,7 @@ class KernelRidge:
     def _errors(self, rows: "_Rows", penalties: Tensor, bandwidths: Tensor, by: By, seed: int) -> Tensor:
         _require("penalties", penalties, "numbers above 0, [p]")
         _require("bandwidths", bandwidths, "numbers above 0, [q] or [q, ...]")
-        batch = torch.broadcast_shapes(rows.root.shape[:-1], rows.features.shape[:-2], rows.targets.shape[:-2])
+        batch = broadcast_shapes(rows.root.shape[:-1], rows.features.shape[:-2], rows.targets.shape[:-2])
         widths = bandwidths.reshape(-1, *[1] * len(batch)) if bandwidths.dim() == 1 else bandwidths
         value, vector = torch.linalg.eigh(rows.kernel(self, widths))  # [q, ..., n, n]
         shifted = value.clamp(min=0) + penalties.reshape(-1, *[1] * value.dim())
@@ -246,7 +247,7 @@ class _Rows:
     def sides(self, intercept: bool) -> Tensor:
         """W^1/2 times the targets and, next to them, the indicators of the intercepts, [..., n, c + g]."""
         member = _one_hot(self.cells, self.seen.shape[-1] if intercept else 0).to(self.targets)
-        shape = torch.broadcast_shapes(self.targets.shape[:-1], member.shape[:-1], self.root.shape)
+        shape = broadcast_shapes(self.targets.shape[:-1], member.shape[:-1], self.root.shape)
         both = torch.cat([self.targets.expand(*shape, -1), member.expand(*shape, -1)], -1)
         return both * self.root[..., None]
 

@@ -16,6 +16,7 @@ from gamesim.estimation.regressions import Fit
 from gamesim.estimation.responses import Response
 from gamesim.games import GraphonGame
 from gamesim.graphons import ErdosRenyi
+from gamesim.shapes import broadcast_shapes
 
 SHARED = frozenset(f.name for f in dataclasses.fields(GraphonGame))
 """What every graphon game has."""
@@ -81,7 +82,7 @@ class Played(Response):
 
     def reward(self, h: int, z: Tensor) -> Tensor:
         r = self.game.reward(0, z)
-        return r.expand(torch.broadcast_shapes(r.shape, (*z.shape[:-1], *self.game.shape[-2:])))
+        return r.expand(broadcast_shapes(r.shape, (*z.shape[:-1], *self.game.shape[-2:])))
 
     def __getitem__(self, index: int) -> "Played":
         return Played(self.of, {name: value[index] for name, value in self.numbers.items()})

@@ -13,6 +13,7 @@ from torch import Tensor
 from gamesim.games import GraphonGame
 from gamesim.populations import sample_play
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 AT_ONCE = 500_000
 """Agent steps drawn at once, for each seed."""
@@ -69,6 +70,6 @@ def nearest(x: Tensor, to: Tensor) -> Tensor:
     tensor([0, 0, 1, 1])
     """
     middle = (x[..., 1:] + x[..., :-1]) / 2
-    batch = torch.broadcast_shapes(x.shape[:-1], to.shape[:-1])
+    batch = broadcast_shapes(x.shape[:-1], to.shape[:-1])
     middle, to = middle.expand(*batch, middle.shape[-1]), to.expand(*batch, to.shape[-1])
     return torch.searchsorted(middle.contiguous(), to.contiguous())

@@ -23,6 +23,7 @@ from gamesim.games import Policy
 from gamesim.parameters import Bounds, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Power, Schedule
+from gamesim.shapes import broadcast_shapes
 from gamesim.simplex import explore
 
 Exploration = Annotated[Schedule, Bounds("a number or schedule above 0 and at most 1", 0, 1, low_open=True)]
@@ -107,7 +108,7 @@ def exploring_cautions(step_size: Schedule, exploration: Schedule) -> list[str]:
 
 def draw_actions(policy: Policy, generator: Stream) -> Tensor:
     """a_i ~ x_i[..., a] for every player, by inverse distribution functions: whole numbers [..., player]."""
-    batch = torch.broadcast_shapes(*(x.shape[:-1] for x in policy))
+    batch = broadcast_shapes(*(x.shape[:-1] for x in policy))
     u = generator.quick((*generator.alike(batch), len(policy)), policy[0].dtype, policy[0].device)
     drawn = [(x.cumsum(-1)[..., :-1] <= u[..., i : i + 1]).sum(-1).expand(batch) for i, x in enumerate(policy)]
     return torch.stack(drawn, -1)
@@ -115,7 +116,7 @@ def draw_actions(policy: Policy, generator: Stream) -> Tensor:
 
 def _weighted(played: Tensor, action: Tensor, payoff: Tensor) -> Tensor:
     """1{a_i = a} u_i / xh_i[a]."""
-    batch = torch.broadcast_shapes(action.shape[:-1], payoff.shape[:-1])
+    batch = broadcast_shapes(action.shape[:-1], payoff.shape[:-1])
     played, action = played.expand(*batch, played.shape[-1]), action.expand(*batch, 1)
     weighted = payoff.to(played.dtype) / played.gather(-1, action)
     return torch.zeros_like(played).scatter(-1, action, weighted.expand(*batch, 1))

@@ -17,6 +17,7 @@ from gamesim.games import GraphonGame, Policy
 from gamesim.parameters import LARGEST, Bounds, check
 from gamesim.randomness import Stream
 from gamesim.schedules import Constant, Schedule
+from gamesim.shapes import broadcast_shapes
 from gamesim.simplex import entropy, explore, per_state
 
 
@@ -92,7 +93,7 @@ class Sampled(Feedback):
         """The values, the positions they were sampled at, and how often each state and action was visited there."""
         self.require(game)
         flow = game.flow(policy) if flow is None else flow
-        batch = torch.broadcast_shapes(policy[0].shape[:-4], flow.shape[:-3], game.shape[:-3])
+        batch = broadcast_shapes(policy[0].shape[:-4], flow.shape[:-3], game.shape[:-3])
         pi = policy[0].expand(*batch, *policy[0].shape[-4:])
         agents, episodes = self._sizes(generator.iteration)
         sizes = (episodes * game.horizon, len(game.grid), math.prod(game.shape[-2:]) * game.shape[-2])

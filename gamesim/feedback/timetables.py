@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gamesim.schedules import Constant, Power, Schedule
+from gamesim.shapes import broadcast_shapes
 
 Table = np.ndarray[Any, Any]
 
@@ -19,7 +20,7 @@ def written_out(
 
     Numbers broadcast against policies [*batch, *inner dimensions]; None where they differ along the inner ones.
     """
-    shape = torch.broadcast_shapes(*(torch.as_tensor(schedule(times[0])).shape for schedule in schedules))
+    shape = broadcast_shapes(*(torch.as_tensor(schedule(times[0])).shape for schedule in schedules))
     own, rest = shape[: max(0, len(shape) - inner)], shape[max(0, len(shape) - inner) :]
     if any(size != 1 for size in rest) or len(own) > len(batch):
         return None

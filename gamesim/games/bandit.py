@@ -26,6 +26,7 @@ from gamesim.errors import refuse
 from gamesim.games.game import Policy
 from gamesim.parameters import convert
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 
 class BanditGame(ABC):
@@ -63,7 +64,7 @@ class BanditGame(ABC):
         """Every arm alike."""
         means = self.lasting_rewards
         goal = self.goal.shape if isinstance(self.goal, Tensor) else ()
-        batch = torch.broadcast_shapes(means.shape[:-1], goal)
+        batch = broadcast_shapes(means.shape[:-1], goal)
         return (simplex.uniform_like(means.expand(*batch, means.shape[-1])),)
 
     def feedback(self, policy: Policy, temperature: Any = 0.0) -> Policy:

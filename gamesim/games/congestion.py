@@ -24,6 +24,7 @@ from gamesim.errors import refuse
 from gamesim.games.counting import expect_others
 from gamesim.games.matrix import LARGEST
 from gamesim.games.structured import StructuredGame
+from gamesim.shapes import broadcast_shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +97,14 @@ class CongestionGame(StructuredGame):
     def replies(self, actions: Tensor) -> Tensor:
         used = self._used(actions)
         others = (used.sum(-2, keepdim=True) - used).long().transpose(-1, -2)  # [..., resource, player]
-        batch = torch.broadcast_shapes(others.shape[:-2], self.batch)
+        batch = broadcast_shapes(others.shape[:-2], self.batch)
         price = self.costs.expand(*batch, -1, -1).gather(-1, others.expand(*batch, -1, -1))
         return -torch.einsum("...ri,iar->...ia", price, self.uses)
 
     def potential(self, actions: Tensor) -> Tensor:
         """phi(a), [...] for actions[..., player]."""
         loads = self._used(actions).sum(-2).long()
-        batch = torch.broadcast_shapes(loads.shape[:-1], self.batch)
+        batch = broadcast_shapes(loads.shape[:-1], self.batch)
         summed = self._summed.expand(*batch, -1, -1)
         return -summed.gather(-1, loads.expand(*batch, -1).unsqueeze(-1)).squeeze(-1).sum(-1)
 

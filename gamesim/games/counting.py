@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gamesim.shapes import broadcast_shapes
+
 PIECE = 2**25
 """Numbers worked on at once, about; larger batches are taken in halves."""
 
@@ -27,7 +29,7 @@ def expect_others(chances: Tensor, table: Tensor) -> Tensor:
     Counts that cannot be, of more than n - 1 others together, must be finite and play no part.
     """
     n, options = chances.shape[-2:]
-    batch = torch.broadcast_shapes(chances.shape[:-2], table.shape[:-options])
+    batch = broadcast_shapes(chances.shape[:-2], table.shape[:-options])
     if batch and batch[0] > 1 and 2 * prod(batch) * prod(table.shape[-options:]) > PIECE:
         half = batch[0] // 2
         pieces = [

@@ -33,6 +33,7 @@ from gamesim.graphons import Empirical, Form, Graphon, Grid, Operator, Rule, Uni
 from gamesim.kernels import graphon as fused
 from gamesim.kernels.rows import Rows
 from gamesim.parameters import LARGEST, Count, Device, check
+from gamesim.shapes import broadcast_shapes
 from gamesim.simplex import Number, entropy, per_state, regret, soft_argmax, soft_maximum, total
 
 AT_ONCE = 10_000_000
@@ -147,7 +148,7 @@ class GraphonGame(ABC):
         """P[..., k, s, a, t] written out at step h, for z[..., k, s]: for sampling, where positions are few."""
         if type(self).transition is not GraphonGame.transition:
             P = self.transition(h, z)
-            return P.expand(*torch.broadcast_shapes(P.shape[:-3], z.shape[:-1]), *P.shape[-3:])
+            return P.expand(*broadcast_shapes(P.shape[:-3], z.shape[:-1]), *P.shape[-3:])
         one = torch.eye(z.shape[-1], **self.like)
         return torch.stack([self.expect(h, to.expand_as(z), z) for to in one], -1)
 
@@ -261,7 +262,7 @@ class GraphonGame(ABC):
         if reward.dim() < 2 or reward.shape[-2] != law.shape[-1]:
             raise refuse("reward", f"shape {tuple(reward.shape)}", f"[..., k, s, a] with {law.shape[-1]} states")
         try:
-            return tuple(torch.broadcast_shapes(reward.shape, value.shape, (*z.shape, 1)))
+            return tuple(broadcast_shapes(reward.shape, value.shape, (*z.shape, 1)))
         except RuntimeError:
             raise refuse(
                 "reward", f"shape {tuple(reward.shape)}", f"one that fits the transitions, {tuple(value.shape)}"
@@ -273,7 +274,7 @@ class GraphonGame(ABC):
         return (torch.full((*batch, self.horizon, k, s, a), 1 / a, **self.like),)
 
     def _first_mass(self, policy: Tensor) -> Tensor:
-        batch = torch.broadcast_shapes(policy.shape[:-4], self.shape[:-3])  # one policy may play a batch of games
+        batch = broadcast_shapes(policy.shape[:-4], self.shape[:-3])  # one policy may play a batch of games
         return self.initial.to(**self.like).expand(*batch, *policy.shape[-3:-1])
 
     def flow(self, policy: Policy, frozen: Tensor | None = None) -> Tensor:
@@ -303,7 +304,7 @@ class GraphonGame(ABC):
     def _backward(self, z: Tensor, policy: Tensor | None, temperature: Number) -> Iterator[tuple[Tensor, Tensor]]:
         """(Q_h, V_h) for h = H-1, ..., 0: of the policy, or of the best response when there is none."""
         lam = self._at_step(temperature)
-        batch = z.shape[:-3] if policy is None else torch.broadcast_shapes(z.shape[:-3], policy.shape[:-4])
+        batch = z.shape[:-3] if policy is None else broadcast_shapes(z.shape[:-3], policy.shape[:-4])
         value = z.new_zeros(*batch, *z.shape[-2:])
         bonus = None
         if policy is not None and (isinstance(temperature, Tensor) or temperature > 0):

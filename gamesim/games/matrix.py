@@ -28,6 +28,7 @@ from gamesim.errors import refuse
 from gamesim.games.finite import FiniteGame
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 LARGEST = 10**8
 """Numbers of a payoff tensor, at most: larger games have a structure that a tensor hides."""
@@ -141,7 +142,7 @@ class DenseGame(NormalFormGame):
         return tuple(payoff_vector(self.payoffs.select(-1 - n, i), i, policy) for i in range(n))
 
     def answers(self, actions: Tensor, generator: Stream | None = None) -> Policy:
-        batch = torch.broadcast_shapes(actions.shape[:-1], self.batch)
+        batch = broadcast_shapes(actions.shape[:-1], self.batch)
         chosen = actions.expand(*batch, actions.shape[-1])
         found = []
         for i, (table, strides) in enumerate(self._tables):
@@ -219,7 +220,7 @@ class MatrixGame(DenseGame):
         if a.shape[-2:] != b.shape[-2:]:
             raise refuse("second", f"shape {list(b.shape)}", f"the shape of the first, {list(a.shape)}")
         try:
-            torch.broadcast_shapes(a.shape, b.shape)
+            broadcast_shapes(a.shape, b.shape)
         except RuntimeError:
             raise refuse("second", f"shape {list(b.shape)}", f"as many games as in {list(a.shape)}") from None
         return cls(torch.stack(torch.broadcast_tensors(a, b), -3), player_count=2, **names)
@@ -254,7 +255,7 @@ def payoff_vector(payoffs: Tensor, player: int, policy: Policy) -> Tensor:
             else:
                 found = torch.einsum(found, [..., *letters], policy[other], [..., other], [..., *kept])
             letters = kept
-    batch = torch.broadcast_shapes(found.shape[:-1], *(x.shape[:-1] for x in policy))
+    batch = broadcast_shapes(found.shape[:-1], *(x.shape[:-1] for x in policy))
     return found.expand(*batch, found.shape[-1])  # of one player no policy was contracted
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gamesim.shapes import broadcast_shapes
+
 AT_ONCE = 2**24
 """Numbers that are in memory at once."""
 
@@ -16,7 +18,7 @@ def in_parts(work: Callable[..., Any], given: tuple[Any, ...], games: tuple[int,
 
     `each` is how many numbers one of the batch takes. A dimension in which there are different games stays whole.
     """
-    batch = torch.broadcast_shapes(games, *(x.shape[:-2] for x in tensors_in(given)))
+    batch = broadcast_shapes(games, *(x.shape[:-2] for x in tensors_in(given)))
     if math.prod(batch) * each <= AT_ONCE:
         return work(*given)
     own = (1,) * (len(batch) - len(games)) + games

@@ -15,6 +15,7 @@ from gamesim.errors import refuse
 from gamesim.games.episodic import Episodes, require_room
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 if TYPE_CHECKING:
     from gamesim.games.stochastic import TabularGame
@@ -44,7 +45,7 @@ def play_episodes(game: "TabularGame", policy: Policy, episodes: int, generator:
     """So many episodes m under policies [..., s, a], for each element of their batch."""
     counts = game.action_counts
     n, states = len(counts), game.state_count
-    batch = torch.broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
+    batch = broadcast_shapes(game.batch, *(x.shape[:-2] for x in policy))
     require_room(batch, episodes, n, 1)
     if (most := 1 / float(game.stopping.min())) * math.prod(batch) * episodes > MANY or most > LONGEST:
         steps = mean_length(game, policy)

@@ -21,6 +21,7 @@ from gamesim.games.episodic import Episodes, EpisodicGame, require_room
 from gamesim.games.game import Policy
 from gamesim.parameters import Bounds, Count, convert
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 ENDLESS = 10_000
 """Steps after which an episode is held to have no end, where `longest` does not say."""
@@ -70,7 +71,7 @@ class Simulator(EpisodicGame):
         episodes = convert(episodes, Count, "episodes")
         limit, at_once = (convert(getattr(self, name), Limit, name) for name in ("longest", "width"))
         self._require_shapes(policy)
-        batch = torch.broadcast_shapes(*(x.shape[:-2] for x in policy))
+        batch = broadcast_shapes(*(x.shape[:-2] for x in policy))
         many = math.prod(batch)
         require_room(batch, episodes, len(policy), 1)
         below = [

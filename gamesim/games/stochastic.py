@@ -40,6 +40,7 @@ from gamesim.games.tables import action_counts, require_kinds, require_names, re
 from gamesim.games.transitions import Law, Sparse, as_law
 from gamesim.parameters import Count, convert
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 LINE, UNBLOCKED = 64, 8
 """Bytes of a cache line, and states up to which systems are solved number by number."""
@@ -96,7 +97,7 @@ class TabularGame(EpisodicGame):
     @property
     def batch(self) -> tuple[int, ...]:
         shapes = self.reward.shape[: -2 - len(self.action_counts)], self.law.totals.shape[:-2], self.initial.shape[:-1]
-        return tuple(torch.broadcast_shapes(*shapes))
+        return tuple(broadcast_shapes(*shapes))
 
     @property
     def like(self) -> dict[str, Any]:
@@ -269,7 +270,7 @@ class TabularGame(EpisodicGame):
         more = -states % (LINE // chain.element_size()) if states > UNBLOCKED else 0
         chain, right = pad(chain, (0, more, 0, more)), pad(right, (0, more))
         identity = torch.eye(states + more, dtype=chain.dtype, device=chain.device)
-        batch = torch.broadcast_shapes(chain.shape[:-2], right.shape[:-2])
+        batch = broadcast_shapes(chain.shape[:-2], right.shape[:-2])
         matrix, right = (identity - chain).expand(*batch, *chain.shape[-2:]), right.expand(*batch, *right.shape[-2:])
         found: Tensor = torch.linalg.solve(matrix, right.mT)[..., :states, :]
         return found.mT

@@ -17,6 +17,7 @@ from gamesim.errors import refuse
 from gamesim.games.counting import expect_alike, expect_others
 from gamesim.games.game import Policy
 from gamesim.games.structured import StructuredGame
+from gamesim.shapes import broadcast_shapes
 
 LARGEST = 10**7
 """Numbers of a table, at most: 4 actions of 135 players, 3 of 1,800, 2 of millions."""
@@ -92,7 +93,7 @@ class SymmetricGame(StructuredGame):
         others = own.sum(-2, keepdim=True) - own
         place = (others * n ** torch.arange(self.action_count - 2, -1, -1, device=actions.device)).sum(-1)
         table = self.table.flatten(1 - self.action_count)
-        batch = torch.broadcast_shapes(place.shape[:-1], self.batch)
+        batch = broadcast_shapes(place.shape[:-1], self.batch)
         place = place.expand(*batch, n).unsqueeze(-2).expand(*batch, self.action_count, n)
         return table.expand(*batch, *table.shape[-2:]).gather(-1, place).transpose(-1, -2)
 

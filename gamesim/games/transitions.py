@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
+from gamesim.shapes import broadcast_shapes
 
 FEW = 2**14
 """Numbers of a table up to which the sums of a batch are taken at once: products of all of them are in memory."""
@@ -137,7 +138,7 @@ class SparseLaw(Law):
 
     def expect(self, values: Tensor) -> Tensor:
         shape = self.successors.shape
-        batch = torch.broadcast_shapes(shape[:-3], values.shape[:-1])
+        batch = broadcast_shapes(shape[:-3], values.shape[:-1])
         place = self.successors.expand(*batch, *shape[-3:]).flatten(-3)
         after = values.expand(*batch, values.shape[-1]).gather(-1, place).reshape(*batch, *shape[-3:])
         return (after * self.probabilities).sum(-1)
@@ -177,7 +178,7 @@ class SparseLaw(Law):
 
 def _summed(table: Tensor, weight: Tensor, dim: int) -> Tensor:
     """(table * weight).sum(dim) of table[..., s, j, t], some states of one element of the batch after the other."""
-    batch, inner = torch.broadcast_shapes(table.shape[:-3], weight.shape[:-3]), table.shape[-3:]
+    batch, inner = broadcast_shapes(table.shape[:-3], weight.shape[:-3]), table.shape[-3:]
     flat, weights = (x.expand(*batch, *x.shape[-3:]) for x in (table, weight))
     size = max(1, BLOCK // (inner[1] * inner[2]))
 
@@ -219,7 +220,7 @@ def rounding(p: Tensor) -> float:
 
 def _fit(*shapes: torch.Size) -> bool:
     try:
-        torch.broadcast_shapes(*shapes)
+        broadcast_shapes(*shapes)
     except RuntimeError:
         return False
     return True

@@ -24,6 +24,7 @@ from torch.autograd import forward_ad
 
 from gamesim.errors import refuse, unknown
 from gamesim.kernels import allowed
+from gamesim.shapes import broadcast_shapes
 
 KINDS = {"softmax": 0, "sigmoid": 1, "topk": 2}
 LONGEST = 4096
@@ -82,7 +83,7 @@ def attend(
     broadcast: bias[..., b, h]; key_bias[..., t', h], where -inf hides a key; sink[..., t, h], a score without value.
     causal: the queries of a set are the last of its rows, and see no key behind their own.
     """
-    front = torch.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+    front = broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     q, k, v = (x.expand(*front, *x.shape[-3:]) for x in (q, k, v))
     if causal and bool((offsets_k.diff() < offsets_q.diff()).any()):
         raise refuse("offsets_k", "fewer keys than queries", "at least as many in each set, as order is causal")
@@ -170,7 +171,7 @@ def attend_between(
         reason = serves_between(x, inward, outward, heads, kind, 0)
         if reason is not None:
             raise refuse("x", f"{x.dtype} {list(x.shape)} with these weights", f"what the loop takes: {reason}")
-        front = torch.broadcast_shapes(x.shape[:-2], inward[0].shape[:-2], outward[0].shape[:-2])
+        front = broadcast_shapes(x.shape[:-2], inward[0].shape[:-2], outward[0].shape[:-2])
         x = x.expand(*front, *x.shape[-2:])
         rows, inner, outputs = x.shape[-2], inward[0].shape[-1] // 3, outward[0].shape[-1]
         size = inner // heads

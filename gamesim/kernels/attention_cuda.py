@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from gamesim.errors import refuse
+from gamesim.shapes import broadcast_shapes
 
 KINDS = ("softmax", "sigmoid")
 WIDEST = {torch.float16: 128, torch.bfloat16: 128, torch.float32: 64}
@@ -75,7 +76,7 @@ def varlen_attend(
     for name, given in (("bias", bias), ("key_bias", key_bias), ("sink", sink)):
         if given is not None or kind != "softmax":
             raise refuse(name, "a value", "None: torch's varlen attention is a softmax of plain scores")
-    front = torch.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+    front = broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     both = plan(offsets_q, offsets_k, q.shape[-3], k.shape[-3])
     query, key, value = (_as_heads(x.expand(*front, *x.shape[-3:])) for x in (q, k, v))
     out, lse = varlen_attn(
@@ -150,7 +151,7 @@ def triton_attend(
     """
     if kind not in KINDS:
         raise refuse("kind", kind, "softmax or sigmoid")
-    front = torch.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+    front = broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
     q, k, v = (x.expand(*front, *x.shape[-3:]) for x in (q, k, v))
     if k.shape[-3:-1] != v.shape[-3:-1] or q.shape[-2:] != k.shape[-2:]:
         raise refuse("k", list(k.shape), f"as many heads and numbers as q{list(q.shape)} and v{list(v.shape)}")

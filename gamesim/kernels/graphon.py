@@ -16,6 +16,7 @@ from torch import Tensor
 from gamesim.graphons.operators import Dense, LowRank, Operator, PrefixSum, Sparse, Step
 from gamesim.kernels import allowed, plain
 from gamesim.kernels.rows import Rows
+from gamesim.shapes import broadcast_shapes
 
 if TYPE_CHECKING:
     from gamesim.games.graphon import GraphonGame
@@ -95,7 +96,7 @@ def _plan(game: GraphonGame) -> Plan:
 def _batch(*tensors: tuple[Tensor | None, int]) -> tuple[torch.Size, list[Any]]:
     """What b stands for, and arrays with one batch dimension, [..., own] -> [b, own], copied only if need be."""
     shapes = [x.shape[:-own] for x, own in tensors if x is not None]
-    batch = torch.broadcast_shapes(*shapes) if any(shapes) else torch.Size()
+    batch = broadcast_shapes(*shapes) if any(shapes) else torch.Size()
     arrays = []
     for x, own in tensors:
         if x is None:

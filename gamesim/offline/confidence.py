@@ -24,6 +24,7 @@ from torch import Tensor
 
 from gamesim.attention.layout import Layout
 from gamesim.errors import refuse
+from gamesim.shapes import broadcast_shapes
 
 
 def total_variation(mean_difference: Tensor, layout: Layout, sigma: float | Tensor, scaled: bool = False) -> Tensor:
@@ -92,7 +93,7 @@ def worst_model(
     drawn back towards the centre into the set. What is found is in the set, so its value is an upper bound of the
     minimum.
     """
-    batch = torch.broadcast_shapes(centre.shape[:-1], value(centre).shape)
+    batch = broadcast_shapes(centre.shape[:-1], value(centre).shape)
     centre = centre.expand(*batch, centre.shape[-1])
     factor = torch.linalg.cholesky(metric).expand(*batch, *metric.shape[-2:])
     best, model = value(centre), centre

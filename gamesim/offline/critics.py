@@ -20,6 +20,7 @@ from gamesim.networks import Network
 from gamesim.networks.adam import Trained, Weights, paces
 from gamesim.networks.stateless import Stateless
 from gamesim.randomness import Stream, philox
+from gamesim.shapes import broadcast_shapes
 
 LARGEST = 10**8
 """Weights of a network."""
@@ -49,7 +50,7 @@ class Value:
 
 def joined(tokens: Tensor, actions: Tensor, sets: Sets) -> Tensor:
     """Tokens with the action of each agent beside its own, and zeros beside what does not act."""
-    front = torch.broadcast_shapes(tokens.shape[:-2], actions.shape[:-2])
+    front = broadcast_shapes(tokens.shape[:-2], actions.shape[:-2])
     empty = actions.new_zeros(*front, tokens.shape[-2], actions.shape[-1])
     beside = empty.index_copy(-2, sets.acting, actions.expand(*front, *actions.shape[-2:]))
     return torch.cat([tokens.expand(*front, *tokens.shape[-2:]), beside], -1)

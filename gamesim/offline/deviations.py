@@ -24,6 +24,7 @@ from gamesim.networks.adam import Weights
 from gamesim.networks.heads import Categorical, Head
 from gamesim.offline.critics import Critic, twins
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 
 def everyone(sets: Sets) -> Tensor:
@@ -63,7 +64,7 @@ def sampled(
         drawn, log_prob = head.sample(shown.expand(*shown.shape[:-3], samples, *shown.shape[-2:]), generator)
         actions.append(drawn)
         densities.append(log_prob)
-    shape = torch.broadcast_shapes(*(x.shape for x in actions))
+    shape = broadcast_shapes(*(x.shape for x in actions))
     return (
         torch.cat([x.expand(shape) for x in actions], -3),
         torch.cat([x.expand(shape[:-1]) for x in densities], -2),
@@ -91,7 +92,7 @@ def gaps(
 ) -> tuple[Tensor, Tensor]:
     """f(S, A) and gap(S, A) of each twin, both [..., 2, b]; others and densities as `moves` or `sampled` give them."""
     actions = deviating(batch.actions, who, others)
-    front = torch.broadcast_shapes(batch.actions.shape[:-2], actions.shape[:-2])
+    front = broadcast_shapes(batch.actions.shape[:-2], actions.shape[:-2])
     both = torch.cat([x.expand(*front, *x.shape[-2:]) for x in (batch.actions, actions)], -2)
     f = valued(critic, weights, twins(batch.tokens), twins(both), batch.sets)
     here, there = f[..., 0, :], f[..., 1:, :]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gamesim.games.latent import LatentWorld
+from gamesim.shapes import broadcast_shapes
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class History:
 
     def met(self, task: Tensor, observation: Tensor) -> "History":
         """A new episode."""
-        front = torch.broadcast_shapes(self.tasks.shape[:-1], task.shape, observation.shape)
+        front = broadcast_shapes(self.tasks.shape[:-1], task.shape, observation.shape)
         parts = [self.tasks, self.first, self.subgoals, self.observations]
         parts = [x.expand(*front, *x.shape[self.count.dim() :]) for x in parts]
         if self.episodes >= self.room:

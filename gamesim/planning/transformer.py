@@ -27,6 +27,7 @@ from gamesim.sequence.decoder import Memory
 from gamesim.sequence.pretraining import Pretrained, Recipe, pretrained, read_model
 from gamesim.sequence.streams import BOS, Vocabulary
 from gamesim.sequence.weights import load
+from gamesim.shapes import broadcast_shapes
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class TransformerPlanner(Recipe, Planner, kind="transformer"):
 
 def _told(made: Pretrained, memory: Prompted, new: Tensor) -> Prompted:
     """The prompt with new tokens [..., n] behind it."""
-    front, held = torch.broadcast_shapes(new.shape[:-1], memory.count.shape), memory.count.dim()
+    front, held = broadcast_shapes(new.shape[:-1], memory.count.shape), memory.count.dim()
     new = new.expand(*front, -1).to(memory.tokens.device)
     tokens, keys, values, count, off, decisions = (
         x.expand((*front, *x.shape[held:]))

@@ -16,6 +16,7 @@ from torch import Tensor
 from gamesim.games import GraphonGame
 from gamesim.graphons import interpolate
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 
 class Play(NamedTuple):
@@ -34,7 +35,7 @@ def sample_play(
 
     initial[..., n, s] is the law of their first state. A batch of seeds is the leading dimension, as the Stream wants.
     """
-    batch = torch.broadcast_shapes(z.shape[:-3], policy.shape[:-4], initial.shape[:-2])
+    batch = broadcast_shapes(z.shape[:-3], policy.shape[:-4], initial.shape[:-2])
     horizon, agents, states = z.shape[-3:]
     actions = policy.shape[-1]
     shape = (*batch, episodes, agents)

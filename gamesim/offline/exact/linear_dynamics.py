@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
+from gamesim.shapes import broadcast_shapes
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def returns(weights: Tensor, policy: Tensor, mean: Tensor, spread: Tensor, agent
 def _lyapunov(motion: Tensor, cost: Tensor, discount: float) -> Tensor:
     """X = cost + discount motion^T X motion, [..., d, d]."""
     d = motion.shape[-1]
-    batch = torch.broadcast_shapes(motion.shape[:-2], cost.shape[:-2])
+    batch = broadcast_shapes(motion.shape[:-2], cost.shape[:-2])
     if d == 1:
         return cost / (1 - discount * motion.square())
     pair = torch.einsum("...ki,...lj->...ijkl", motion, motion).reshape(*motion.shape[:-2], d * d, d * d)

@@ -25,6 +25,7 @@ from torch import Tensor
 from gamesim.offline.exact.counted import Luck
 from gamesim.offline.exact.multisets import Multisets
 from gamesim.randomness import Stream
+from gamesim.shapes import broadcast_shapes
 
 Behaviour = Literal["spread", "groups", "independent"]
 GROUPS = 4
@@ -88,7 +89,7 @@ class Local:
         """Q^pi as Theta[..., x, y], for pi[..., z, u]; batches of problems and of policies broadcast."""
         size = self.kernel.shape[-2]
         basis = torch.eye(size * size, dtype=self.kernel.dtype, device=self.kernel.device).reshape(-1, size, size)
-        batch = torch.broadcast_shapes(self.kernel.shape[:-2], policy.shape[:-2])
+        batch = broadcast_shapes(self.kernel.shape[:-2], policy.shape[:-2])
         basis = basis.reshape(size * size, *[1] * len(batch), size, size)
         mapped = self.moving(acting(basis, policy, agents), agents).expand(size * size, *batch, size, size)
         matrix = torch.eye(size * size, dtype=mapped.dtype, device=mapped.device)

@@ -10,6 +10,8 @@ which broadcast; an action that a state does not have is False in `possible`, an
 import torch
 from torch import Tensor
 
+from gamesim.shapes import broadcast_shapes
+
 SWEEPS = 1000
 """Rounds of policy iteration at most; it takes a few."""
 
@@ -50,7 +52,7 @@ def _chain(policy: Tensor, law: Tensor) -> Tensor:
 
 def _solved(chain: Tensor, right: Tensor, discount: float) -> Tensor:
     identity = torch.eye(chain.shape[-1], dtype=chain.dtype, device=chain.device)
-    batch = torch.broadcast_shapes(chain.shape[:-2], right.shape[:-1])
+    batch = broadcast_shapes(chain.shape[:-2], right.shape[:-1])
     matrix = (identity - discount * chain).expand(*batch, *chain.shape[-2:])
     found: Tensor = torch.linalg.solve(matrix, right.expand(*batch, right.shape[-1])[..., None])[..., 0]
     return found

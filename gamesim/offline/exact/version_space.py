@@ -30,6 +30,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.offline.exact.tables import state_values, visits
+from gamesim.shapes import broadcast_shapes
 
 
 class Least(NamedTuple):
@@ -280,7 +281,7 @@ class FiniteClass:
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:
-    batch = torch.broadcast_shapes(matrix.shape[:-2], right.shape[:-1])
+    batch = broadcast_shapes(matrix.shape[:-2], right.shape[:-1])
     matrix, right = matrix.expand(*batch, *matrix.shape[-2:]), right.expand(*batch, right.shape[-1])
     found: Tensor = torch.linalg.solve(matrix, right[..., None])[..., 0]
     return found
