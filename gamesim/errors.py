@@ -5,6 +5,7 @@ command line prints its text alone and exits with 2. Anything else that is raise
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 LISTED = 40
@@ -17,6 +18,15 @@ class InvalidInput(ValueError):
 
 class MissingExtra(InvalidInput):
     """An optional package is not installed: the message says which command installs it."""
+
+
+def missing_extra(what: str, package: str, install: str) -> MissingExtra:
+    """What cannot be had without a package that is not here, and what to give to pip, to be raised by the caller.
+
+    >>> print(missing_extra("frame()", "pandas", "gamesim[data]"))
+    frame() needs pandas: pip install 'gamesim[data]'
+    """
+    return MissingExtra(f"{what} needs {package}: pip install {shlex.quote(install)}")
 
 
 class Caution(UserWarning):

@@ -25,7 +25,7 @@ from gamesim.parameters import NonNegative, convert
 from gamesim.randomness import Stream
 from gamesim.shapes import broadcast_shapes
 from gamesim.states import expanded, mapped, rebuilt, tensors
-from gamesim.traces import Every, Snapshot, Trace, next_due, rises
+from gamesim.traces import Every, Snapshot, Trace, about, next_due, rises
 
 
 class Status(Enum):
@@ -331,7 +331,7 @@ def _measure(run: Run, observers: Sequence[Observer], begun: Any) -> None:
 def _judge(run: Run) -> None:
     """Diverged, converged or neither, by the newest measure."""
     newest = {name: values[-1] for name, values in run.trace.metrics.items()}
-    run.target = _found(run.target, newest)
+    run.target = about(newest, run.target)
     lost, advice = _lost(run, newest)
     if bool(lost.all()):
         run.status = Status.DIVERGED
@@ -390,15 +390,9 @@ def _where(which: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return torch.where(which.to(y.device).reshape(*which.shape, *[1] * (y.dim() - which.dim())), x, y)
 
 
-def _found(target: str, metrics: Iterable[str]) -> str:
-    """The metric that a tolerance is about: a game of three methods knows no entropy, another family other things."""
-    names = list(metrics)
-    return target if target in names else "exploitability" if "exploitability" in names else names[0]
-
-
 def _require_falling(run: Run) -> None:
     """Refuse a tolerance of what rises, before anything is done."""
-    target = _found(run.target, measure(run.game, run.policy, **_measures(run.solver, run.game)))
+    target = about(measure(run.game, run.policy, **_measures(run.solver, run.game)), run.target)
     if rises(target):
         wanted = f"none: {type(run.game).__name__} is known by its {target} alone, of which nobody knows the most"
         raise refuse("tolerance", run.tolerance, wanted)

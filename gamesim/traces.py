@@ -1,7 +1,7 @@
 """What was measured along a run, and where an earlier run was."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,16 @@ Every = int | Literal["log"]
 def rises(metric: str) -> bool:
     """Whether more of it is better, as of what play pays; everything else that is measured is a distance or a loss."""
     return metric.partition("_")[0] in ("return", "score")
+
+
+def about(metrics: Iterable[str], *wanted: str) -> str:
+    """The metric that a run is about: the first of those wanted that it has, the exploitability, or its first.
+
+    >>> about(["entropy", "exploitability"], "regularized_exploitability"), about(["regret", "pulls"])
+    ('exploitability', 'regret')
+    """
+    names = list(metrics)
+    return next((name for name in (*wanted, "exploitability") if name in names), names[0])
 
 
 def next_due(iteration: int, every: Every) -> int:

@@ -17,8 +17,7 @@ import gamesim.comparison
 from gamesim import figures
 from gamesim.cli import comparing  # noqa: F401  registers the command
 from gamesim.cli.shell import main
-from gamesim.comparison import Run, Table, compare, draw_comparison, read_table, table_of
-from gamesim.comparison import comparison as core
+from gamesim.comparison import Run, Table, compare, draw_comparison, estimates, read_table, table_of
 from gamesim.comparison.ranking import holm, pair_tests, rank_test
 from gamesim.comparison.resampling import (
     draw_counts,
@@ -197,7 +196,7 @@ def test_intervals_depend_on_neither_blocks_nor_company(monkeypatch: pytest.Monk
     alone = compare(runs_of({"y": Y})).table()[0]
     together = row_of(whole.table(), group="y")
     assert all(alone[key] == together[key] for key in alone if not key.startswith("rank"))
-    monkeypatch.setattr(core, "BLOCK", 30_000)
+    monkeypatch.setattr(estimates, "BLOCK", 30_000)
     assert compare(runs_of({"x": X, "y": Y})).tables == whole.tables
     assert compare(runs_of({"x": X, "y": Y}), seed=1).table()[0]["iqm_low"] != whole.table()[0]["iqm_low"]
 

@@ -18,8 +18,9 @@ from gamesim.running import random_start
 from gamesim.sweeps.batches import batched, stack
 from gamesim.sweeps.board import best, best_table
 from gamesim.sweeps.design import plan_of
+from gamesim.sweeps.pictures import folder_name
 from gamesim.sweeps.results import ended
-from gamesim.sweeps.scheduler import folder_name, sweep
+from gamesim.sweeps.scheduler import sweep
 from test_sweeps import SMALL, Here, done, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::gamesim.errors.Caution")
@@ -38,7 +39,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the tests that are about pictures draw."""
     if "pictures" not in request.node.name:
-        monkeypatch.setattr("gamesim.sweeps.scheduler._figures", lambda root: [])
+        monkeypatch.setattr("gamesim.sweeps.scheduler.figures_of", lambda root: [])
 
 
 # each run is what its command does
@@ -217,7 +218,7 @@ def test_pictures_that_fail_lose_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     def breaks(root: Path) -> list[str]:
         raise KeyError("font")
 
-    monkeypatch.setattr("gamesim.sweeps.scheduler._figures", breaks)
+    monkeypatch.setattr("gamesim.sweeps.scheduler.figures_of", breaks)
     text = "iterations = 2\n[[runs]]\ngame = 'matrix/chicken'\nsolver = 'ftrl'\n"
     with pytest.warns(Caution, match="no figures: KeyError"):
         summary = done(text, tmp_path / "s")

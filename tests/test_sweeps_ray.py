@@ -23,8 +23,9 @@ from gamesim.errors import InvalidInput, MissingExtra
 from gamesim.files import Lock, read_json
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import batched
+from gamesim.sweeps.clusters import require_address
 from gamesim.sweeps.design import plan_of
-from gamesim.sweeps.ray import Ray, last_iteration, note, require_address, task
+from gamesim.sweeps.ray import Ray, last_iteration, note, task
 from gamesim.sweeps.work import folder_of, perform, wait_for
 
 FILE = """
@@ -289,7 +290,7 @@ def test_addresses(address: str) -> None:
 
 
 def test_an_address_where_nobody_answers_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gamesim.sweeps.ray import join
+    from gamesim.sweeps.clusters import join
 
     with pytest.raises(InvalidInput, match=r"address: got '127\.0\.0\.1:1023', expected a Ray cluster that answers"):
         join(None, "127.0.0.1:1023", 1)

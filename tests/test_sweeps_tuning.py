@@ -13,7 +13,8 @@ from gamesim.errors import InvalidInput, MissingExtra
 from gamesim.sweeps import tuning
 from gamesim.sweeps.axes import Axis
 from gamesim.sweeps.batches import batched
-from gamesim.sweeps.design import Planned, plan_of
+from gamesim.sweeps.design import plan_of
+from gamesim.sweeps.plans import Planned
 from gamesim.sweeps.results import Ended, ended
 from gamesim.sweeps.tuning import judged, trials, tuning_of
 from gamesim.sweeps.work import perform

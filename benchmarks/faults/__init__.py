@@ -22,4 +22,4 @@ def suite(share: float = 1.0) -> Iterator[Row]:
         yield from disks.rows(ward, points=some(12), sizes=some(40), others=some(10))
         yield from races.rows(ward, races=some(100), resumes=some(20), others=some(20))
         yield from damage.rows(ward, each=some(20))
-        yield from sweeps.rows(ward, kills=some(100), cold=some(10), workers=some(20), ray=some(4))
+        yield from sweeps.rows(ward, kills=some(100), cold=some(10), workers=some(20), ray=some(50))

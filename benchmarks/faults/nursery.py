@@ -153,7 +153,7 @@ def _live(arguments: list[str], said: str, mischief: dict[str, Any]) -> None:
         from gamesim import cli
 
         code = cli.main(arguments)
-    except BaseException:
+    except BaseException:  # a fork has nobody above it who would say so
         import traceback
 
         traceback.print_exc()

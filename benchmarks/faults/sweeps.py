@@ -8,7 +8,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ PATIENCE = 10.0
 """Seconds after which no process of a sweep that was killed may be left."""
 
 
-def rows(ward: Ward, kills: int = 100, workers: int = 20, cold: int = 10, ray: int = 4) -> Iterator[Row]:
+def rows(ward: Ward, kills: int = 100, workers: int = 20, cold: int = 10, ray: int = 50) -> Iterator[Row]:
     """kills: of the scheduler; workers: sweeps whose workers are killed; ray: kills of drivers, half as many others.
 
     cold: kills of schedulers that start a fork server of their own; the others share one that has everything imported.
@@ -92,17 +92,23 @@ def scheduler_killed(twin: Undisturbed, engine: str, shared: bool = True) -> Tri
 
 
 def worker_killed(twin: Undisturbed, engine: str) -> Trial:
-    """Two workers die; the sweep begins their batches again and ends well."""
+    """Two workers die, or one; the sweep begins their batches again and ends well."""
 
     def trial(nursery: Nursery, folder: Path, dice: random.Random) -> list[str]:
         mischief: dict[str, Any] = {"forkserver": "shared" if engine == "local" else str(folder)}
-        pid, kills = nursery.begin(twin.command(folder, engine), **mischief), 0
-        until = time.monotonic() + 60
-        while kills < 2 and time.monotonic() < until and not (folder / "DONE").exists():
-            time.sleep(dice.uniform(0, 0.3) * twin.seconds)
-            at_work = [worker for worker in holding(f"{folder}/logs/") if worker != pid]
-            if at_work:
-                kills += kill(dice.choice(at_work))
+
+        def strike(pid: int, share: float) -> int:
+            kills, until = 0, time.monotonic() + 60
+            while kills < 2 and time.monotonic() < until and is_running(pid):
+                time.sleep(dice.uniform(0, 0.3) * share * twin.seconds)
+                at_work = [worker for worker in holding(f"{folder}/logs/") if worker != pid]
+                if at_work:
+                    kills += kill(dice.choice(at_work))
+            return kills
+
+        pid = struck(nursery, twin.command(folder, engine), folder, mischief, strike)
+        if pid is None:
+            return ["no worker was killed"]
         ended = nursery.wait(pid)
         found = [f"exits with {ended.code}: {ended.said.strip()[-500:]}"] if ended.code else []
         return found + compared(twin, folder) + orphans(folder)
@@ -115,14 +121,18 @@ def node_killed(twin: Undisturbed) -> Trial:
 
     def trial(nursery: Nursery, folder: Path, dice: random.Random) -> list[str]:
         mischief = {"forkserver": str(folder)}
-        pid = nursery.begin(twin.command(folder, "ray"), **mischief)
-        until = time.monotonic() + 60
-        while time.monotonic() < until and not holding(f"{folder}/logs/"):
-            time.sleep(0.05)
-        time.sleep(dice.uniform(0, 0.5) * twin.seconds)
-        nodes = [p for p in marked(f"GAMESIM_FAULTS={folder}") if "raylet/raylet" in words_of(p)[0].split(" ")[0]]
-        for node in nodes:
-            kill(node)
+
+        def strike(pid: int, share: float) -> int:
+            until = time.monotonic() + 60
+            while time.monotonic() < until and is_running(pid) and not holding(f"{folder}/logs/"):
+                time.sleep(0.05)
+            time.sleep(dice.uniform(0, 0.5) * share * twin.seconds)
+            mine = marked(f"GAMESIM_FAULTS={folder}")
+            return sum(kill(p) for p in mine if "raylet/raylet" in words_of(p)[0].split(" ")[0])
+
+        pid = struck(nursery, twin.command(folder, "ray"), folder, mischief, strike)
+        if pid is None:
+            return ["no raylet was killed"]
         time.sleep(dice.uniform(0, 2))
         nursery.signal(pid, signal.SIGTERM)  # a cluster of one node does not come back
         deadline = time.monotonic() + 60
@@ -132,10 +142,22 @@ def node_killed(twin: Undisturbed) -> Trial:
         if found:
             nursery.signal(pid, signal.SIGKILL)
         nursery.wait(pid)
-        found += [] if nodes else ["no raylet was found"]
         return found + resumed(nursery, twin, folder, "ray", mischief) + orphans(folder)
 
     return trial
+
+
+def struck(
+    nursery: Nursery, command: list[str], folder: Path, mischief: dict[str, Any], strike: Callable[[int, float], int]
+) -> int | None:
+    """A sweep under way of which a process was killed, after other sweeps that were over before anything was."""
+    for attempt in range(20):
+        pid = nursery.begin(command, **mischief)
+        if strike(pid, 0.8**attempt):
+            return pid
+        nursery.wait(pid)
+        shutil.rmtree(folder)
+    return None
 
 
 def resumed(nursery: Nursery, twin: Undisturbed, folder: Path, engine: str, mischief: dict[str, Any]) -> list[str]:

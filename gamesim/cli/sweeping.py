@@ -25,7 +25,11 @@ LISTED = 8
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of each worker.")
 @click.option("--address", help="A Ray cluster that is there, as 127.0.0.1:6379  [default: one is started here]")
 @click.option(
-    "--gpus", type=click.FloatRange(0, 64), default=0.0, show_default=True, help="GPUs that Ray reserves for a batch."
+    "--gpus",
+    type=click.FloatRange(0, 64),
+    default=0.0,
+    show_default=True,
+    help="GPUs that Ray reserves for each batch on cuda; 0 means one.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The sweep's folder, absent or empty  [default: runs/FILE]"
@@ -79,7 +83,8 @@ def _sweep(
     from gamesim.reporting import reporter_named
     from gamesim.sweeps.batches import batched
     from gamesim.sweeps.design import read_plan
-    from gamesim.sweeps.scheduler import engine_named, sweep
+    from gamesim.sweeps.engines import engine_named
+    from gamesim.sweeps.scheduler import sweep
 
     for text in log:
         reporter_named(text)

@@ -13,32 +13,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gamesim.comparison.ranking import RankTest, pair_tests, rank_test, ranks
-from gamesim.comparison.resampling import (
-    Counts,
-    draw_counts,
-    generator_of,
-    interquartile_mean,
-    mean,
-    percentile,
-    probability_below,
-    quantile,
-    share_below,
-)
-from gamesim.comparison.samples import At, Samples, arrange
-from gamesim.comparison.tables import Array, read_table
+from gamesim.comparison.estimates import resampled, statistics_of, thresholds
+from gamesim.comparison.ranking import RankTest, pair_tests, rank_test
+from gamesim.comparison.reading import read_table
+from gamesim.comparison.rows import Rows, Told, curves_of
+from gamesim.comparison.samples import At, arrange
 from gamesim.errors import MissingExtra, refuse
 
 Part = Literal["groups", "tasks", "improvement", "ranks", "profile", "curves"]
 PARTS: tuple[Part, ...] = ("groups", "tasks", "improvement", "ranks", "profile", "curves")
-Rows = list[dict[str, Any]]
-
-BLOCK = 2_000_000
-"""Numbers that are drawn at once."""
-STEPS = 200
-"""Thresholds of a profile."""
-FLOOR = 1e-17
-"""Where a distance of exactly 0 stands on a log scale."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +118,13 @@ def compare(
             f"{', ...' if len(samples.tasks) > 3 else ''}; name more in --by, or --pool some"
         )
         raise refuse("by", ",".join(samples.by), words)
-    taus = _thresholds(samples, shared)
+    taus = thresholds(samples, shared)
     limit = None if threshold is None else samples.sign * threshold
-    exact = _statistics(
+    exact = statistics_of(
         samples, shared, taus, limit, [[np.ones_like(x, np.int64)[None] for x in costs] for costs in samples.costs]
     )
-    drawn = _resampled(samples, shared, taus, limit, resamples, seed)
-    told = _Told(samples, shared, exact, drawn, confidence)
+    drawn = resampled(samples, shared, taus, limit, resamples, seed)
+    told = Told(samples, shared, exact, drawn, confidence)
     medians = np.stack([exact["median", g][0, shared] for g in range(len(samples.groups))])
     notes = [*samples.notes]
     if len(shared) > 1 and not samples.rises:
@@ -177,222 +160,3 @@ def _require(at: Any, confidence: Any, resamples: Any, seed: Any, threshold: Any
         raise refuse("seed", seed, "a whole number of at least 0")
     if threshold is not None and not (isinstance(threshold, int | float) and math.isfinite(threshold)):
         raise refuse("threshold", threshold, "a finite number")
-
-
-Statistics = dict[tuple[Any, ...], Array]
-"""By name and group (or two groups): [resample] or [resample, task or threshold]."""
-
-
-def _statistics(
-    samples: Samples, shared: Sequence[int], taus: Array, limit: float | None, counts: Sequence[Sequence[Counts]]
-) -> Statistics:
-    """Every statistic for counts[group][task][resample, run]: of the sample itself where all counts are one."""
-    found: Statistics = {}
-    groups = range(len(samples.groups))
-    empty = np.full(len(counts[0][shared[0]]), np.nan)
-    for g in groups:
-        costs = samples.costs[g]
-        pooled = np.concatenate([costs[t] for t in shared])
-        order = np.argsort(pooled, kind="stable")
-        pooled, drawn = pooled[order], np.concatenate([counts[g][t] for t in shared], -1)[:, order]
-        found["iqm", g] = interquartile_mean(pooled, drawn)
-        for name, q in (("low", 0.25), ("middle", 0.5), ("high", 0.75)):
-            found[name, g] = quantile(pooled, drawn, q)
-        found["mean", g] = np.mean([mean(costs[t], counts[g][t]) for t in shared], axis=0)
-        found["profile", g] = share_below(pooled, drawn, taus)
-        if limit is not None:
-            found["gap", g] = mean(pooled.clip(min=limit), drawn) - limit
-            found["reached", g] = share_below(pooled, drawn, np.array([limit]))[:, 0]
-        for name, statistic in (("median", _median), ("task iqm", interquartile_mean), ("task mean", mean)):
-            of_tasks = [statistic(x, c) if len(x) else empty for x, c in zip(costs, counts[g], strict=True)]
-            found[name, g] = np.stack(of_tasks, -1)
-    ranked = ranks(np.stack([found["median", g][:, shared] for g in groups], 1)).mean(-1)
-    for g in groups:
-        found["rank", g] = ranked[:, g]
-        for other in range(g):
-            each = [
-                probability_below(samples.costs[g][t], counts[g][t], samples.costs[other][t], counts[other][t])
-                for t in shared
-            ]
-            found["below", g, other] = np.mean(each, axis=0)
-            found["below", other, g] = 1 - found["below", g, other]
-    return found
-
-
-def _median(values: Array, counts: Counts) -> Array:
-    return quantile(values, counts, 0.5)
-
-
-def _resampled(
-    samples: Samples, shared: Sequence[int], taus: Array, limit: float | None, resamples: int, seed: int
-) -> Statistics:
-    """The same for resamples, in blocks that bound the memory; the numbers do not depend on the size of a block."""
-    generators = [[generator_of(seed, group, task) for task in samples.tasks] for group in samples.groups]
-    width = max(sum(len(x) for costs in samples.costs for x in costs), len(taus))
-    block = max(1, min(resamples, BLOCK // width))
-    blocks = list[Statistics]()
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        drawn = [
-            [draw_counts(generator, len(x), size) for generator, x in zip(own, costs, strict=True)]
-            for own, costs in zip(generators, samples.costs, strict=True)
-        ]
-        blocks.append(_statistics(samples, shared, taus, limit, drawn))
-    return {key: np.concatenate([found[key] for found in blocks]) for key in blocks[0]}
-
-
-@dataclass(frozen=True)
-class _Told:
-    """Statistics as rows of values with intervals."""
-
-    samples: Samples
-    shared: Sequence[int]
-    exact: Statistics
-    drawn: Statistics
-    confidence: float
-
-    def estimate(self, name: str, key: tuple[Any, ...], fuzzy: bool, sign: int = 1, at: Any = ...) -> dict[str, Any]:
-        """A number with the ends of its interval; costs become values where sign is -1."""
-        value = sign * float(self.exact[key][0][at])
-        if not fuzzy:
-            return {name: value, f"{name}_low": None, f"{name}_high": None}
-        tail = (1 - self.confidence) / 2
-        sampled = self.drawn[key][:, at] if at is not ... else self.drawn[key]
-        ends = sorted(sign * float(percentile(sampled, q)) for q in (tail, 1 - tail))
-        return {name: value, f"{name}_low": ends[0], f"{name}_high": ends[1]}
-
-    def fuzzy(self, g: int) -> bool:
-        """Whether a group has an interval: each task that counts has two runs or more."""
-        return all(len(self.samples.costs[g][t]) > 1 for t in self.shared)
-
-    def groups(self, with_threshold: bool) -> Rows:
-        samples, sign, rows = self.samples, self.samples.sign, []
-        for g, name in enumerate(samples.groups):
-            costs = [samples.costs[g][t] for t in self.shared]
-            low, high = sorted(sign * float(self.exact[q, g][0]) for q in ("low", "high"))
-            row = {
-                "group": name,
-                "runs": sum(len(x) for x in costs),
-                "diverged": sum(int(np.isinf(x).sum()) for x in costs),
-                **self.estimate("iqm", ("iqm", g), self.fuzzy(g), sign),
-                **self.estimate("median", ("middle", g), self.fuzzy(g), sign),
-                "lower_quartile": low,
-                "upper_quartile": high,
-                **self.estimate("mean", ("mean", g), self.fuzzy(g), sign),
-                **self.estimate("rank", ("rank", g), all(self.fuzzy(i) for i in range(len(samples.groups)))),
-            }
-            if with_threshold:
-                row |= self.estimate("optimality_gap", ("gap", g), self.fuzzy(g))
-                row |= self.estimate("reached", ("reached", g), self.fuzzy(g))
-            rows.append(row)
-        return rows
-
-    def tasks(self) -> Rows:
-        samples, sign, rows = self.samples, self.samples.sign, []
-        for t, task in enumerate(samples.tasks):
-            for g, name in enumerate(samples.groups):
-                costs = samples.costs[g][t]
-                if not len(costs):
-                    continue
-                ones = np.ones_like(costs, np.int64)
-                low, high = sorted(sign * float(quantile(costs, ones, q)) for q in (0.25, 0.75))
-                rows.append(
-                    {
-                        "task": task,
-                        "group": name,
-                        "runs": len(costs),
-                        "diverged": int(np.isinf(costs).sum()),
-                        **self.estimate("median", ("median", g), len(costs) > 1, sign, t),
-                        "lower_quartile": low,
-                        "upper_quartile": high,
-                        **self.estimate("iqm", ("task iqm", g), len(costs) > 1, sign, t),
-                        "mean": sign * float(self.exact["task mean", g][0, t]),
-                    }
-                )
-        return rows
-
-    def improvement(self, p: Array) -> Rows:
-        names = self.samples.groups
-        return [
-            {
-                "better": names[g],
-                "than": names[other],
-                **self.estimate("probability", ("below", g, other), self.fuzzy(g) and self.fuzzy(other)),
-                "p": None if np.isnan(p[g, other]) else float(p[g, other]),
-            }
-            for g in range(len(names))
-            for other in range(len(names))
-            if g != other
-        ]
-
-    def ranked(self, medians: Array) -> Rows:
-        """A row for each group and task, and one over all tasks, which has an interval."""
-        fuzzy, rows = all(self.fuzzy(g) for g in range(len(self.samples.groups))), list[dict[str, Any]]()
-        of_tasks = ranks(medians)
-        for g, name in enumerate(self.samples.groups):
-            rows.append({"group": name, "task": "all tasks", **self.estimate("rank", ("rank", g), fuzzy)})
-            rows += [
-                {"group": name, "task": self.samples.tasks[t], "rank": float(of_tasks[g, i])}
-                | {"rank_low": None, "rank_high": None}
-                for i, t in enumerate(self.shared)
-            ]
-        return rows
-
-    def profile(self, taus: Array) -> Rows:
-        rows, tail = list[dict[str, Any]](), (1 - self.confidence) / 2
-        for g, name in enumerate(self.samples.groups):
-            shares = self.exact["profile", g][0].tolist()
-            lows, highs = (percentile(self.drawn["profile", g], q).tolist() for q in (tail, 1 - tail))
-            for i, tau in enumerate(self.samples.sign * taus):
-                ends = (lows[i], highs[i]) if self.fuzzy(g) else (None, None)
-                rows.append({"group": name, "tau": float(tau), "share": shares[i], "low": ends[0], "high": ends[1]})
-        return rows
-
-
-def _thresholds(samples: Samples, shared: Sequence[int]) -> Array:
-    """Costs at which profiles are read: evenly in logarithms where all are distances, from the least to the largest."""
-    pooled = np.concatenate([costs[t] for costs in samples.costs for t in shared])
-    pooled = pooled[np.isfinite(pooled)]
-    if not len(pooled):
-        return np.array([0.0])
-    low, high = float(pooled.min()), float(pooled.max())
-    if samples.rises or low < 0 or not (pooled > FLOOR).any():
-        return np.unique(low + (high - low) * np.linspace(0, 1, STEPS) if np.isfinite(high - low) else [low, high])
-    low = max(low, FLOOR)
-    found = np.logspace(np.log10(low), np.log10(high), STEPS)
-    found[0], found[-1] = low, high  # the largest of all is reached, whatever the rounding
-    return np.unique(found)
-
-
-def curves_of(samples: Samples) -> Rows:
-    """Median and quartiles over the runs of each group on each task, at every iteration that one of them measured.
-
-    A run that has ended counts on with its last measure, one that diverged as the worst.
-    """
-    rows, sign = list[dict[str, Any]](), samples.sign
-    for t, task in enumerate(samples.tasks):
-        for g, group in enumerate(samples.groups):
-            runs = samples.runs[g][t]
-            if not runs:
-                continue
-            traces = [run.traces[samples.metric] for run in runs]
-            times = np.unique(np.concatenate([x for x, _ in traces]))
-            costs = np.empty((len(times), len(runs)))
-            for i, (run, (at, values)) in enumerate(zip(runs, traces, strict=True)):
-                where = np.searchsorted(at, times, side="right") - 1
-                costs[:, i] = np.where(where >= 0, sign * values[where.clip(0)], np.nan)
-                if run.diverged:
-                    costs[times >= at[-1], i] = np.inf
-            begun = np.array([[at[0] for at, _ in traces]]) <= times[:, None]
-            costs = np.where(np.isfinite(costs) | ~begun, costs, np.inf)
-            counts = begun.sum(-1)
-            bands = np.empty((3, len(times)))
-            for count in np.unique(counts):  # one, unless runs began at different iterations
-                here = counts == count
-                first = np.sort(costs[here], -1)[:, :count]  # NaN, of what has not begun, is sorted last
-                bands[:, here] = [sign * percentile(first.T, q) for q in (0.25, 0.5, 0.75)]
-            low, high = np.sort(bands[[0, 2]], axis=0).tolist()
-            columns = zip(times.tolist(), counts.tolist(), bands[1].tolist(), low, high, strict=True)
-            names = ("iteration", "runs", "median", "lower_quartile", "upper_quartile")
-            rows += [{"task": task, "group": group, **dict(zip(names, row, strict=True))} for row in columns]
-    return rows

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from gamesim.charts import Chart, Curve, Panel
-from gamesim.comparison.comparison import FLOOR, Comparison, Part, Rows, compare
+from gamesim.comparison.comparison import Comparison, Part, compare
+from gamesim.comparison.estimates import FLOOR
+from gamesim.comparison.rows import Rows
 from gamesim.files import own_folder, write_text
 from gamesim.study import table
 

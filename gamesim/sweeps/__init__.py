@@ -11,7 +11,8 @@ Randomness is named by seeds, a batch is fixed by the plan, and a batch that is 
 a sweep that was killed and resumed leaves the same bits as one that was not.
 """
 
-from gamesim.sweeps.design import Plan, read_plan
+from gamesim.sweeps.design import read_plan
+from gamesim.sweeps.plans import Plan
 from gamesim.sweeps.scheduler import sweep
 
 __all__ = ["Plan", "read_plan", "sweep"]

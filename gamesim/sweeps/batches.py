@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gamesim.errors import InvalidInput
 from gamesim.parameters import hints_of, plain
-from gamesim.sweeps.design import Planned, plain_settings
+from gamesim.sweeps.plans import Planned, plain_settings
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gamesim.sweeps.results import Ended, target_of
-from gamesim.traces import rises
+from gamesim.sweeps.results import Ended
+from gamesim.traces import about, rises
 
 SHOWN = 3
 """Configurations of each game in the table of the best, and games beyond which it shows no more than GAMES."""
@@ -25,7 +25,7 @@ def best(found: Sequence[Ended]) -> list[dict[str, Any]]:
     rows = []
     for ends in groups.values():
         run, own = ends[0].run, ends[0].last
-        metric = target_of([name for name in own if name in shared[run.game]] or own)
+        metric = about([name for name in own if name in shared[run.game]] or own, "regularized_exploitability")
         values = [end.last[metric] for end in ends if end.last[metric] == end.last[metric]]
         median = statistics.median(values) if 2 * len(values) > len(ends) else None
         rows.append(

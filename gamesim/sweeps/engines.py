@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from gamesim.errors import InvalidInput, refuse
 from gamesim.sweeps.batches import Batch
 
 End = Literal["done", "interrupted", "refused", "failed", "lost"]
@@ -40,3 +41,22 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Leave nothing behind; may be called at any time, more than once."""
+
+
+def engine_named(
+    name: str, *, workers: int | None, threads: int, address: str | None = None, gpus: float = 0.0
+) -> Engine:
+    """The engine `local` or `ray`."""
+    if name == "local":
+        if address is not None:
+            raise refuse("address", address, "--engine ray beside it")
+        if gpus:
+            raise refuse("gpus", gpus, "--engine ray beside it: local processes reserve nothing")
+        from gamesim.sweeps.local import Local, workers_for
+
+        return Local(workers_for(threads, workers))
+    if name != "ray":
+        raise InvalidInput(f"engine: got {name!r}, expected local or ray")
+    from gamesim.sweeps.ray import Ray
+
+    return Ray(slots=workers, address=address, gpus=gpus)

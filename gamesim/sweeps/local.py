@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gamesim.errors import InvalidInput, refuse
+from gamesim.kernels import PRELOADED
 from gamesim.kernels.threads import THREADS
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.engines import End, Event
@@ -45,7 +46,7 @@ class Local:
     def open(self, root: Path, threads: int) -> None:
         self._root, self._threads = root.absolute(), threads
         (root / "logs").mkdir(exist_ok=True)
-        self._context.set_forkserver_preload(["gamesim.sweeps.work", "gamesim.sweeps.local"])
+        self._context.set_forkserver_preload(["gamesim.sweeps.work", "gamesim.sweeps.local", *PRELOADED])
         for name in THREADS:  # read when a library is loaded, which happens in the server
             os.environ.setdefault(name, str(threads))
 

@@ -4,7 +4,7 @@ run, game, solver, g.*, s.*, seed, status, iteration, metric, value
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from gamesim.files import read_json, write_with
 from gamesim.formats.tidy import quoted
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
-from gamesim.sweeps.design import Planned, plain_settings
+from gamesim.sweeps.plans import Planned, plain_settings
 from gamesim.sweeps.work import finished, folder_of, said_of
-from gamesim.traces import Trace
+from gamesim.traces import Trace, about
 
 SETTINGS = ("iterations", "every", "tolerance", "start", "average")
 COLUMNS = ("run", "game", "solver", "seed", "status", "iteration", "metric", "value")
@@ -90,17 +90,11 @@ def _until_met(trace: Trace, row: int, tolerance: float | None) -> tuple[Trace, 
     """What a run would have measured alone: it stops where it meets its tolerance, its batch where the worst does."""
     if tolerance is None or not trace.metrics:
         return trace, False
-    values = trace.metrics[target_of(trace.metrics)]
+    values = trace.metrics[about(trace.metrics, "regularized_exploitability")]
     first = next((i for i, x in enumerate(values) if float(x.reshape(-1)[row]) <= tolerance), None)
     if first is None:
         return trace, False
     return trace.only(lambda iteration: iteration <= trace.iterations[first]), True
-
-
-def target_of(metrics: Iterable[str]) -> str:
-    """The metric that a run is about: the regularized exploitability, the exploitability, or the first there is."""
-    names = list(metrics)
-    return next((m for m in ("regularized_exploitability", "exploitability") if m in names), names[0])
 
 
 def columns(runs: Sequence[Planned]) -> list[str]:

@@ -10,26 +10,25 @@ SWEEP/summary.json     what `gamesim sweep --json` prints
 SWEEP/DONE             written last
 """
 
-import re
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gamesim.comparison import Table, draw_table, read_table
-from gamesim.comparison.samples import MOST
-from gamesim.errors import Caution, InvalidInput, refuse
+from gamesim.errors import Caution, refuse
 from gamesim.files import Lock, own_folder, read_json, write_json, write_text
 from gamesim.records import first_difference, versions
 from gamesim.reporting import reporter_named
 from gamesim.signals import Interrupted, Signals
 from gamesim.sweeps.batches import Batch, batched
 from gamesim.sweeps.board import Board, best
-from gamesim.sweeps.design import Plan, Planned, read_plan
-from gamesim.sweeps.engines import Engine
+from gamesim.sweeps.design import read_plan
+from gamesim.sweeps.engines import Engine, engine_named
+from gamesim.sweeps.pictures import figures_of
+from gamesim.sweeps.plans import Plan, Planned
 from gamesim.sweeps.results import Ended, ended, write_results
 from gamesim.sweeps.work import finished, folder_of
 
@@ -223,7 +222,7 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     if now.signals.caught:
         return summary, 128 + now.signals.caught
     try:
-        summary["figures"] = _figures(now.root) if found else []
+        summary["figures"] = figures_of(now.root) if found else []
     except Exception as error:  # the numbers are there
         summary["figures"] = []
         words = f"no figures: {type(error).__name__}: {error}; gamesim draw {now.root} makes them again"
@@ -231,70 +230,3 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     write_json(now.root / "summary.json", summary)
     write_text(now.root / "DONE", f"{len(found)} of {len(now.runs)} runs\n")
     return summary, int(bool(failures))
-
-
-def _figures(root: Path) -> list[str]:
-    """Pictures of the table: of all games together, or, where no solver ran on all of them, of each game."""
-    table, found = read_table(root), list[Path]()
-    try:
-        found = draw_table(table, out=root / "figures", metric=_metric_of(table), pool=_pooled(table))
-    except InvalidInput as whole:
-        games = list(dict.fromkeys(run.cells["game"] for run in table.runs))
-        for game in games if len(games) > 1 else ():
-            part = replace(table, runs=tuple(run for run in table.runs if run.cells["game"] == game))
-            folder = own_folder(root / "figures") / folder_name(game, games)
-            try:
-                found += draw_table(part, out=folder, metric=_metric_of(part), pool=_pooled(part))
-            except InvalidInput as error:
-                warnings.warn(f"no figures of {game}: {error}", Caution, stacklevel=2)
-        if len(games) == 1:
-            warnings.warn(f"no figures: {whole}", Caution, stacklevel=2)
-    return [str(path) for path in found if path.suffix == ".png"]
-
-
-def _metric_of(table: Table) -> str | None:
-    """What pictures are of: the exploitability, as `gamesim compare` says, or where there is none the first metric."""
-    return None if "exploitability" in table.metrics or not table.metrics else table.metrics[0]
-
-
-def _pooled(table: Table) -> tuple[str, ...]:
-    """Parameters of which there are more settings than pictures have room for: then these count as seeds do."""
-    names = [name for name in table.columns if name.startswith("s.") and len(table.cells(name)) > 1]
-    groups = {tuple(run.cells.get(name, "") for name in ("solver", *names)) for run in table.runs}
-    return tuple(names) if len(groups) > MOST else ()
-
-
-def folder_name(game: str, games: Sequence[str] = ()) -> str:
-    """A game as the name of a folder; of a file without its folders, and with its place where two would be the same.
-
-    >>> folder_name("matrix/shapley"), folder_name("../my games/a b.nfg")
-    ('matrix-shapley', 'a-b.nfg')
-    >>> folder_name("2/a.nfg", ["1/a.nfg", "2/a.nfg"])
-    'a.nfg-1'
-    """
-
-    def plainly(name: str) -> str:
-        last = Path(name).name if "." in name else name
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", last)[-80:].lstrip("-._") or "game"
-
-    found = [plainly(other) for other in games]
-    return f"{plainly(game)}-{list(games).index(game)}" if found.count(plainly(game)) > 1 else plainly(game)
-
-
-def engine_named(
-    name: str, *, workers: int | None, threads: int, address: str | None = None, gpus: float = 0.0
-) -> Engine:
-    """The engine `local` or `ray`."""
-    if name == "local":
-        if address is not None:
-            raise refuse("address", address, "--engine ray beside it")
-        if gpus:
-            raise refuse("gpus", gpus, "--engine ray beside it: local processes reserve nothing")
-        from gamesim.sweeps.local import Local, workers_for
-
-        return Local(workers_for(threads, workers))
-    if name != "ray":
-        raise InvalidInput(f"engine: got {name!r}, expected local or ray")
-    from gamesim.sweeps.ray import Ray
-
-    return Ray(slots=workers, address=address, gpus=gpus)

@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
-from gamesim.errors import InvalidInput, MissingExtra, refuse, unknown
+from gamesim.errors import InvalidInput, missing_extra, refuse, unknown
 from gamesim.parameters import Count, Natural, build, check
 from gamesim.sweeps.axes import Axis
-from gamesim.sweeps.design import Plan, Planned, trial
+from gamesim.sweeps.design import trial
+from gamesim.sweeps.plans import Plan, Planned
 from gamesim.sweeps.results import Ended
 from gamesim.traces import rises
 
@@ -73,7 +74,7 @@ def tuning_of(table: Mapping[str, Any], axes: Sequence[Axis] = ()) -> Tuning:
         raise refuse("tune.sampler", "cma-es", f"tpe, gp or random: {lists[0]} is a list, along which nothing is near")
     for package in ("optuna", *(("cmaes",) if found.sampler == "cma-es" else ())):
         if find_spec(package) is None:
-            raise MissingExtra(f"tune: needs the package {package}; install it with: pip install 'gamesim[tune]'")
+            raise missing_extra("tune", package, "gamesim[tune]")
     return found
 
 

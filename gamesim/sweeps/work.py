@@ -17,7 +17,7 @@ from gamesim.reporting import reporter_named
 from gamesim.running import reports, solve_on_disk
 from gamesim.signals import Signals
 from gamesim.sweeps.batches import Batch, stack
-from gamesim.sweeps.design import Planned
+from gamesim.sweeps.plans import Planned
 
 PATIENCE = 60.0
 """Seconds to wait for a worker that is dying."""
