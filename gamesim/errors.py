@@ -6,7 +6,11 @@ command line prints its text alone and exits with 2. Anything else that is raise
 
 import difflib
 import shlex
-from collections.abc import Iterable
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 LISTED = 40
 """Known names that an error lists, at most."""
@@ -31,6 +35,23 @@ def missing_extra(what: str, package: str, install: str) -> MissingExtra:
 
 class Caution(UserWarning):
     """Something runs all the same, but a theorem that one might count on does not cover it: the message says which."""
+
+
+@contextmanager
+def cautions_in_a_line() -> Iterator[None]:
+    """A caution is a line on stderr; other warnings stay as Python prints them."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, Caution):
+                print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = shown
+        warnings.simplefilter("always", Caution)
+        yield
 
 
 def refuse(field: str, value: object, wanted: str) -> InvalidInput:

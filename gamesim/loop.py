@@ -367,10 +367,9 @@ def _set_apart(run: Run, measured: dict[str, Tensor], begun: Any) -> dict[str, T
     if not bool(lost.any()) or bool(lost.all()):
         return measured
     if bool(new.any()):
-        seeds = [run.trace.first_seed + i for i in new.flatten().nonzero()[:, 0].tolist()]
-        shown = ", ".join(map(str, seeds[:8])) + (f", ... ({len(seeds)} in all)" if len(seeds) > 8 else "")
+        shown = run.trace.told(new.flatten().nonzero()[:, 0].tolist(), new.numel())
         why = advice or Status.DIVERGED.value.partition(": ")[2]
-        words = f"seed {shown}: no longer finite at iteration {run.iteration} and stopped; the others go on; {why}"
+        words = f"{shown}: no longer finite at iteration {run.iteration} and stopped; the others go on; {why}"
         warnings.warn(words, Caution, stacklevel=4)
     run.diverged = lost
     run.state, _ = _kept_out(run, run.state, run.iteration, begun)

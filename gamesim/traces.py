@@ -1,7 +1,7 @@
 """What was measured along a run, and where an earlier run was."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,6 +63,26 @@ class Trace:
         self.iterations.append(iteration)
         for name, value in measured.items():
             self.metrics.setdefault(name, []).append(value.detach().to("cpu", torch.float64))
+
+    def told(self, which: Sequence[int], count: int, most: int = 8) -> str:
+        """Members of a flat batch of so many, in words: their seeds, or all that tells them apart.
+
+        >>> Trace(members={"seed": [7, 3]}).told([0, 1], 2), Trace(members={"seed": [7, 3]}).told([3], 4)
+        ('seed 7, 3', 'seed 3 of game 1')
+        >>> Trace(members={"seed": [0, 0], "step_size": [0.1, 90.0]}).told([1], 2)
+        'seed 0 with step_size 90'
+        """
+        games = count // max(map(len, self.members.values()), default=1)
+        seeds = self.members.get("seed") or [self.first_seed] * (count // games)
+        hyper = {name: values for name, values in self.members.items() if name != "seed"}
+
+        def words(i: int) -> str:
+            more = " and ".join(f"{name} {values[i // games]:.6g}" for name, values in hyper.items())
+            more = f" with {more}" if more else ""
+            return f"{seeds[i // games]}{more}" + (f" of game {i % games}" if games > 1 else "")
+
+        rest = f", ... ({len(which)} in all)" if len(which) > most else ""
+        return "seed " + ", ".join(words(i) for i in which[:most]) + rest
 
     def only(self, kept: Callable[[int], bool]) -> "Trace":
         """The rows of some iterations."""

@@ -76,6 +76,12 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert "--json" in text
 
 
+def test_the_help_of_bench_names_every_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert [name for name in catalog.table("benchmarks") if name not in text] == []
+
+
 def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 0
     bare = capsys.readouterr().out

@@ -1,9 +1,12 @@
 """The compiled loops against the plain torch code they stand in for."""
 
+import importlib
+import linecache
 import pickle  # noqa: TID251  a process pool does
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -206,11 +209,13 @@ def test_softmax_at_the_edges() -> None:
     assert_close(simplex.softmax(y), torch.softmax(y, -1), equal_nan=True, rtol=0, atol=0)
 
 
-def test_importing_games_leaves_numba_alone() -> None:
+def test_what_is_compiled_for_games_and_for_a_softmax() -> None:
     code = """
-import importlib, os, sys
-import gamesim.envs.graphon.sis, gamesim.kernels
+import importlib, os, sys, torch
+import gamesim.envs.graphon.sis, gamesim.kernels.simplex
 assert "numba" not in sys.modules and gamesim.kernels.allowed()
+gamesim.kernels.simplex.softmax(torch.zeros(2, 2, dtype=torch.float64))
+assert [name for name in sys.modules if name.endswith("loops")] == ["gamesim.kernels.simplex_loops"]
 os.environ["GAMESIM_FUSED"] = "0"
 assert not importlib.reload(gamesim.kernels).allowed()
 """
@@ -226,3 +231,25 @@ def test_without_a_place_for_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="cannot cache"):
         numba.njit(cache=True)(contagion.reward_row.function)
     assert rows.reward(contagion.reward_row.function).address
+
+
+def test_a_borrowed_function_that_changed_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba's cache asks only whether the file of the outermost function is as it was."""
+    (tmp_path / "borrower.py").write_text("""
+from lender import inner
+from numba import float64, njit
+from gamesim.kernels.rows import cached
+
+@cached(njit, float64(float64))
+def outer(x):
+    return 10 * inner(x)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for number, hits in ((1, 0), (1, 1), (2, 0)):
+        (tmp_path / "lender.py").write_text(f"import numba\n\n@numba.njit\ndef inner(x):\n    return {number} * x\n")
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        outer = importlib.import_module("borrower").outer
+        assert (outer(1.0), sum(outer.stats.cache_hits.values())) == (10 * number, hits)
+        del sys.modules["borrower"], sys.modules["lender"]

@@ -32,6 +32,8 @@ from gamesim.errors import unknown
 def reproduce(experiments: tuple[str, ...], scale: Any, out: Path, threads: int, as_json: bool) -> None:
     """Run experiments and judge their claims: holds, fails or undecided, with statistics, figures and report.html.
 
+    `gamesim list experiments` has the ids, `gamesim describe ID` what is claimed.
+
     Example: gamesim reproduce graphon-monotone graphon-rate --scale quick
     """
     here_on_path()
@@ -59,9 +61,10 @@ def reproduce(experiments: tuple[str, ...], scale: Any, out: Path, threads: int,
 @click.argument("suite", required=False)
 @JSON
 def bench(suite: str | None, as_json: bool) -> None:
-    """Measure ratios against a plain twin and, where installed, against peers, interleaved in one process.
+    """Measure speed here: ratios to plain code that does the same and, where installed, to other libraries.
 
-    Without a suite all that take minutes run; `faults`, `fuzz` and `scale` take many, and run when they are named.
+    Suites: attention, estimation, graphon, matrix, planning, population, sets, stochastic, of minutes each, which all
+    run if none is named; and faults, fuzz and scale, which take longer and run when they are named.
 
     Example: gamesim bench graphon
     """

@@ -44,9 +44,9 @@ def compare(what: tuple[Path, ...], pool: str | None, at: str, out: Path, as_jso
     and what was varied.
 
     \b
-    gamesim compare sweeps/games
-    gamesim compare runs/shapley-* --at best
-    gamesim compare sweeps/games --by solver,s.step_size --at 1000 --threshold 1e-3
+    gamesim compare runs/study                         a sweep
+    gamesim compare runs/shapley-* --at best           runs
+    gamesim compare runs/study --by solver,s.step_size --at 1000 --threshold 1e-3
     """
     from gamesim.comparison import compare as comparison_of
     from gamesim.comparison import draw_comparison

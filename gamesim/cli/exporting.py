@@ -35,7 +35,7 @@ def export_command(
     gamesim export runs/spread --to onnx --best              a policy network, for onnxruntime
     gamesim export runs/spread --to safetensors              the same, for torch alone
     gamesim export runs/shapley --what trace --to parquet    what was measured
-    gamesim export sweeps/steps --to parquet                 all results of a sweep
+    gamesim export runs/study --to parquet                   all results of a sweep
     """
     from gamesim.cli.shell import here_on_path
     from gamesim.errors import refuse

@@ -2,15 +2,13 @@
 
 import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
 import gamesim
-from gamesim.errors import Caution, InvalidInput, refuse, unknown
+from gamesim.errors import InvalidInput, cautions_in_a_line, refuse, unknown
 
 KINDS = ("games", "solvers", "experiments")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else there.")
@@ -56,6 +54,8 @@ def cli(context: click.Context) -> None:
     gamesim list games                                  what there is
     gamesim describe graphon/sis                        its parameters, equations and source
     gamesim run graphon/sis gmfg-ppo                    solve it; the run and its figure stay on disk
+    gamesim sweep study.toml                            many runs from one file; --resume goes on after a crash
+    gamesim compare runs/study                          who is better, with intervals
     gamesim reproduce graphon-monotone                  check a paper's claim
     """
     if context.invoked_subcommand is None:
@@ -113,7 +113,7 @@ def print_json(data: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        with _cautions_in_a_line():
+        with cautions_in_a_line():
             cli.main(args=None if arguments is None else list(arguments), prog_name="gamesim", standalone_mode=False)
     except InvalidInput as error:
         return _refused(str(error), 2)
@@ -133,23 +133,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _refused(words, 1)
     return 0
-
-
-@contextmanager
-def _cautions_in_a_line() -> Iterator[None]:
-    """A caution is a line on stderr; other warnings stay as Python prints them."""
-    with warnings.catch_warnings():
-        show = warnings.showwarning
-
-        def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, Caution):
-                click.echo(f"note: {' '.join(str(message).split())}", err=True)
-            else:
-                show(message, category, *place, **more)
-
-        warnings.showwarning = shown
-        warnings.simplefilter("always", Caution)
-        yield
 
 
 def _shortage(error: Exception) -> str | None:

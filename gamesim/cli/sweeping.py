@@ -93,13 +93,14 @@ def _sweep(
     if only_plan:
         batches = batched(plan.runs)
         if as_json:
-            print_json({"runs": plan.plain(), "batches": {b.name: [r.name for r in b.runs] for b in batches}})
+            rows = [row | {"command": run.command} for row, run in zip(plan.plain(), plan.runs, strict=True)]
+            print_json({"runs": rows, "batches": {b.name: [r.name for r in b.runs] for b in batches}})
         else:
             if plan.tune is not None:
                 names = ", ".join(a.name for a in plan.axes)
                 click.echo(f"{plan.tune['trials']} trials of {len(plan.runs)} runs; chosen: {names}; in the middle:")
             else:
-                click.echo(f"{len(plan.runs)} runs in {len(batches)} batches")
+                click.echo(f"{len(plan.runs)} runs in {_batches(len(batches))}")
             for batch in batches:
                 first = batch.runs[0]
                 more = f"  and {len(batch.runs) - 1} more" if len(batch.runs) > 1 else ""
@@ -113,6 +114,10 @@ def _sweep(
     return code
 
 
+def _batches(count: int) -> str:
+    return f"{count} batch{'' if count == 1 else 'es'}"
+
+
 def _print_summary(summary: dict[str, Any]) -> None:
     from rich.console import Console
 
@@ -121,7 +126,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     if summary["best"]:
         console.print(best_table(summary["best"]))
-    words = f"{summary['done']} of {summary['runs']} runs in {summary['batches']} batches"
+    words = f"{summary['done']} of {summary['runs']} runs in {_batches(summary['batches'])}"
     for key in ("diverged", "failed", "missing"):
         words += f", {summary[key]} {key}" if summary[key] else ""
     console.print(f"{summary['status']}: {words} ({summary['seconds']:.1f} s)", highlight=False)

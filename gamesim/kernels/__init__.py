@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 _allowed: ContextVar[bool] = ContextVar("fused", default=os.environ.get("GAMESIM_FUSED", "1") != "0")
 _numba = find_spec("numba") is not None
-PRELOADED = ("gamesim.kernels.loops",) if _numba else ()
+PRELOADED = ("gamesim.kernels.simplex_loops",) if _numba else ()
 """What a server of processes may import before they need it: numba and its compiler cost each of them 0.7 s."""
 
 

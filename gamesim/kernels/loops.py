@@ -1,18 +1,16 @@
 """The loops themselves, one thread. Inside, positions come last: [s, a, k], so that every inner loop is a vector loop.
 
 A sweep takes positions in chunks that fit the first-level cache: it copies a chunk of the policy, transposed, calls
-the row functions of the game on it and writes the answer back. All loops live in this one file, because numba's cache
-looks only at the file of the outermost function to see whether it is stale.
+the row functions of the game on it and writes the answer back. The exponential is that of the softmax (simplex_loops).
 """
 
 # mypy: ignore-errors
 import numpy as np
-from llvmlite import ir
 from numba import boolean, float64, int64, njit, types, uint64, void
-from numba.core.cgutils import unpack_tuple
-from numba.extending import intrinsic
 
-from gamesim.kernels.rows import EXPECT, OPTIONS, PUSH, REWARD, arguments, cached
+from gamesim.kernels.row_calls import call_expect, call_push, call_reward
+from gamesim.kernels.rows import OPTIONS, cached
+from gamesim.kernels.simplex_loops import as_bits, as_float, chunk_of, exponential
 
 F1, F2, F4, F5 = (types.Array(float64, d, "C") for d in (1, 2, 4, 5))
 VIEW4, VIEW5 = (types.Array(float64, d, "A") for d in (4, 5))
@@ -23,46 +21,15 @@ DENSE, LOW_RANK, PREFIX_SUM, STEP, SPARSE = range(5)  # known to gamesim.kernels
 _inner = njit(**OPTIONS)
 _reordering = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})  # sums in any order: vector sums
 
-# --- row functions of games -------------------------------------------------------------------------------------------
-
-
-def _caller(letters):
-    """call(address, arguments) of a row function; numba's own first-class functions cost 4 to 8 us each."""
-    given = arguments(letters).args
-
-    @intrinsic
-    def call(context, address, values):
-        def code(context, builder, signature, values):
-            function = ir.FunctionType(ir.VoidType(), [context.get_value_type(kind) for kind in given])
-            builder.call(builder.inttoptr(values[0], function.as_pointer()), unpack_tuple(builder, values[1]))
-            return context.get_dummy_value()
-
-        return void(int64, types.Tuple(given)), code
-
-    return call
-
-
-_reward, _expect, _push = (_caller(letters) for letters in (REWARD, EXPECT, PUSH))
-
-# --- exponential and logarithm, to about one unit in the last place, in a form that compiles to vector instructions ---
-
-
-@intrinsic
-def _bits(context, x):
-    return uint64(float64), lambda context, builder, signature, given: builder.bitcast(given[0], ir.IntType(64))
-
-
-@intrinsic
-def _float(context, bits):
-    return float64(uint64), lambda context, builder, signature, given: builder.bitcast(given[0], ir.DoubleType())
+# --- logarithm, to about one unit in the last place, in a form that compiles to vector instructions -------------------
 
 
 @_inner
 def _log(x):
     """log x of a normal x > 0, after fdlibm's e_log.c; finite at 0, so that 0 log 0 = 0."""
-    u = _bits(x) + uint64(0x00095F619980C433)  # from sqrt(1/2): the exponent rounds to the nearest power of two
-    k = _float((u >> uint64(52)) | uint64(0x4330000000000000)) - 4503599627371519.0  # an integer made a float by hand
-    f = _float((u & uint64(0x000FFFFFFFFFFFFF)) + uint64(0x3FE6A09E667F3BCD)) - 1.0
+    u = as_bits(x) + uint64(0x00095F619980C433)  # from sqrt(1/2): the exponent rounds to the nearest power of two
+    k = as_float((u >> uint64(52)) | uint64(0x4330000000000000)) - 4503599627371519.0  # an integer made a float by hand
+    f = as_float((u & uint64(0x000FFFFFFFFFFFFF)) + uint64(0x3FE6A09E667F3BCD)) - 1.0
     s = f / (2.0 + f)
     z = s * s
     r = z * (
@@ -72,31 +39,6 @@ def _log(x):
     )  # fmt: skip
     h = 0.5 * f * f
     return k * 6.93147180369123816490e-01 - ((h - (s * (h + r) + k * 1.90821492927058770002e-10)) - f)
-
-
-@_inner
-def _exp(x):
-    """exp x for x <= 0; zero below -708, where the exact value is no longer a normal number."""
-    y = -708.0 if x < -708.0 else x
-    t = y * 1.4426950408889634 + 6755399441055744.0  # the nearest integer lands in the low bits
-    n = t - 6755399441055744.0
-    r = (y - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = 1 / 6227020800.0
-    p = p * r + 1 / 479001600.0
-    p = p * r + 1 / 39916800.0
-    p = p * r + 1 / 3628800.0
-    p = p * r + 1 / 362880.0
-    p = p * r + 1 / 40320.0
-    p = p * r + 1 / 5040.0
-    p = p * r + 1 / 720.0
-    p = p * r + 1 / 120.0
-    p = p * r + 1 / 24.0
-    p = p * r + 1 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    scaled = p * _float((_bits(t) + uint64(1023)) << uint64(52))
-    return 0.0 if x < -708.0 else scaled
 
 
 # --- what a graphon does to a population: mass[c, k] -> z[c, k], where c runs over batch and state --------------------
@@ -238,14 +180,6 @@ def _feel(kind, first, second, index, starts, degree, clip, mass, z):
 
 
 @_inner
-def _chunk(positions, width):
-    """How many positions to take at a time: equal chunks, whose policies fit the first-level cache."""
-    most = min(max(3072 // width, 32), 1024)
-    pieces = max((positions + most - 1) // most, 1)
-    return (positions + pieces - 1) // pieces
-
-
-@_inner
 def _read_states(x, b, h, start, out):
     states, m = out.shape
     for s in range(states):
@@ -307,7 +241,7 @@ def _soft_maximum(q, temperature, scratch, v):
             total[i] = 0.0
         for a in range(actions):
             for i in range(m):
-                total[i] += _exp((q[a, i] - v[i]) * sharpness)
+                total[i] += exponential((q[a, i] - v[i]) * sharpness)
         for i in range(m):
             v[i] += temperature * _log(total[i])
 
@@ -333,7 +267,7 @@ def flow(
     With keep, z_out[b, h, k, s] is that z, of the last step too.
     """
     batch, steps, n, states, actions = policy.shape
-    chunk = _chunk(n, states * actions)
+    chunk = chunk_of(n, states * actions)
     mass, z = np.empty((batch * states, n)), np.empty((batch * states, n))
     memory = np.empty((3, states * chunk))
     policies = np.empty(states * actions * chunk)
@@ -366,7 +300,7 @@ def flow(
                     for s in range(states):
                         for i in range(m):
                             felt[s, i] = z[b * states + s, start + i]
-                _push(push, (h, mu, pi, felt, landed, parameters))
+                call_push(push, (h, mu, pi, felt, landed, parameters))
                 for s in range(states):
                     for i in range(m):
                         mass[b * states + s, start + i] = landed[s, i]
@@ -380,7 +314,7 @@ def flow(
 def values(reward, parameters, expect, dynamics, z, policy, follow, temperature, q_out, v_out):
     """Q[b, h, k, s, a] and V[b, h, k, s] in z[b, h, k, s] of policy[b, h, k, s, a] if follow, else the optimal ones."""
     batch, steps, n, states, actions = q_out.shape
-    chunk = _chunk(n, states * actions)
+    chunk = chunk_of(n, states * actions)
     memory, policies = np.empty((2, states * chunk)), np.empty((3, states * actions * chunk))
     for b in range(batch):
         for start in range(0, n, chunk):
@@ -395,8 +329,8 @@ def values(reward, parameters, expect, dynamics, z, policy, follow, temperature,
                     v[s, i] = 0.0
             for h in range(steps - 1, -1, -1):
                 _read_states(z, b, h, start, felt)
-                _reward(reward, (h, felt, r, parameters))
-                _expect(expect, (h, v, felt, q, dynamics))
+                call_reward(reward, (h, felt, r, parameters))
+                call_expect(expect, (h, v, felt, q, dynamics))
                 if follow:
                     _read_actions(policy, b, h, start, pi)
                 for s in range(states):
@@ -433,7 +367,7 @@ def _regret(q, pi, temperature, v, regret):
         return
     for a in range(actions):
         for i in range(m):
-            regret[i] += _exp(q[a, i] / temperature)
+            regret[i] += exponential(q[a, i] / temperature)
     for i in range(m):
         bonus = temperature * _log(regret[i])
         v[i] += bonus
@@ -449,7 +383,7 @@ def _regret(q, pi, temperature, v, regret):
 def gains(reward, parameters, expect, dynamics, z, own, policy, temperature, out):
     """out[b, k] = sum_h E_own[regret of policy[b, h, k, s, a] against Q*_h], own[b, h, k, s] the policy's flow in z."""
     batch, steps, n, states, actions = policy.shape
-    chunk = _chunk(n, states * actions)
+    chunk = chunk_of(n, states * actions)
     memory, policies, regret = np.empty((3, states * chunk)), np.empty((3, states * actions * chunk)), np.empty(chunk)
     for b in range(batch):
         for start in range(0, n, chunk):
@@ -470,8 +404,8 @@ def gains(reward, parameters, expect, dynamics, z, own, policy, temperature, out
                 _read_states(z, b, h, start, felt)
                 _read_states(own, b, h, start, mass)
                 _read_actions(policy, b, h, start, pi)
-                _reward(reward, (h, felt, r, parameters))
-                _expect(expect, (h, v, felt, q, dynamics))
+                call_reward(reward, (h, felt, r, parameters))
+                call_expect(expect, (h, v, felt, q, dynamics))
                 for s in range(states):
                     for a in range(actions):
                         for i in range(m):
@@ -479,30 +413,3 @@ def gains(reward, parameters, expect, dynamics, z, own, policy, temperature, out
                     _regret(q[s], pi[s], temperature, v[s], regret[:m])
                     for i in range(m):
                         total[i] += mass[s, i] * regret[i]
-
-
-@cached(njit, void(F2, F2), nogil=True)
-def softmax(scores, out):
-    """out[i, a] = exp(scores[i, a]) / sum_a exp(scores[i, a])."""
-    rows, actions = scores.shape
-    chunk = _chunk(rows, actions)
-    memory, most, total = np.empty((actions, chunk)), np.empty(chunk), np.empty(chunk)
-    for start in range(0, rows, chunk):
-        m = min(chunk, rows - start)
-        for a in range(actions):
-            for i in range(m):
-                memory[a, i] = scores[start + i, a]
-        for i in range(m):
-            most[i], total[i] = memory[0, i], 0.0
-        for a in range(1, actions):
-            for i in range(m):
-                most[i] = most[i] if most[i] >= memory[a, i] or most[i] != most[i] else memory[a, i]
-        for a in range(actions):
-            for i in range(m):
-                memory[a, i] = _exp(memory[a, i] - most[i])
-                total[i] += memory[a, i]
-        for i in range(m):
-            total[i] = 1.0 / total[i]
-        for a in range(actions):
-            for i in range(m):
-                out[start + i, a] = memory[a, i] * total[i]

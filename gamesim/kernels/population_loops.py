@@ -10,8 +10,8 @@ the row functions of the game always see about 64 columns.
 import numpy as np
 from numba import boolean, float64, int32, int64, njit, types, uint8, uint64, void
 
-from gamesim.kernels.loops import _expect, _push, _reward
 from gamesim.kernels.philox_loops import MASK, bits
+from gamesim.kernels.row_calls import call_expect, call_push, call_reward
 from gamesim.kernels.rows import OPTIONS, cached
 
 LANES = 64
@@ -231,14 +231,14 @@ def simulate(
                             chosen[a * live + e] = c
                             mass[s, a * live + e] = 1.0
                             pi[s, c, a * live + e] = 1.0
-                    _reward(reward, (h, z, r, parameters))
+                    call_reward(reward, (h, z, r, parameters))
                     if value.size:
                         then = v_memory[: states * lanes].reshape(states, lanes)
                         for a in range(m):
                             for s in range(states):
                                 then[s, a * live : (a + 1) * live] = value[stage, i0 + a, h + 1, s]
-                        _expect(expect, (h, then, z, q, dynamics))
-                    _push(push, (h, mass, pi, z, out, dynamics))
+                        call_expect(expect, (h, then, z, q, dynamics))
+                    call_push(push, (h, mass, pi, z, out, dynamics))
                     for l in range(lanes):
                         total[l], landed[l] = 0.0, 0
                     for t in range(states - 1):

@@ -9,10 +9,12 @@ A row function is a method of the game over again, for one step h and a chunk of
 It is plain Python in the subset that numba compiles, and it fills all of `out`, which comes with old numbers in it.
 """
 
+import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial, update_wrapper
 from typing import Any
+from zlib import crc32
 
 from torch import Tensor
 
@@ -23,7 +25,9 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 def cached(decorator: Callable[..., Any], *signature: Any, **options: Any) -> Callable[..., Any]:
     """A numba decorator with its cache on disk; without one where neither the package nor the user's is writable."""
 
-    def compile(function: Callable[..., Any]) -> Any:
+    def compile(function: Any) -> Any:
+        if not function.__qualname__.endswith(borrowed := _borrowed(function)):
+            function.__qualname__ += borrowed
         try:
             return decorator(*signature, cache=True, **OPTIONS, **options)(function)
         except RuntimeError as problem:
@@ -32,6 +36,15 @@ def cached(decorator: Callable[..., Any], *signature: Any, **options: Any) -> Ca
             return decorator(*signature, **OPTIONS, **options)(function)
 
     return compile
+
+
+def _borrowed(function: Any) -> str:
+    """What marks a name in the cache with the other files whose numba functions are imported: numba sees one file."""
+    compiled = [x for x in function.__globals__.values() if type(x).__module__.startswith("numba.")]
+    files = {x.__wrapped__.__code__.co_filename for x in compiled if hasattr(x, "__wrapped__")}
+    files.discard(function.__code__.co_filename)
+    text = "".join(line for file in sorted(files) for line in linecache.getlines(file))
+    return f".{crc32(text.encode()):08x}" if files else ""
 
 
 def arguments(letters: str) -> Any:

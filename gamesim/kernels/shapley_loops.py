@@ -1,8 +1,7 @@
 """Matrix games that were solved before and have changed a little, in a loop, one thread: gamesim.equilibria.stages.
 
 A basis is tried first: one LU factorisation gives both players' strategies on it, and what these guarantee says whether
-they are still optimal. Where they are not, pivots begin anew (zero_sum_loops; numba's cache looks at this file alone,
-so save it, too, after a change there).
+they are still optimal. Where they are not, pivots begin anew (zero_sum_loops).
 """
 
 # mypy: ignore-errors

@@ -15,9 +15,9 @@ def serves(scores: Tensor) -> bool:
 
 def softmax(scores: Tensor) -> Tensor:
     """exp(y) / sum_a exp(y) over the last dimension, scores[..., a]."""
-    from gamesim.kernels import loops
+    from gamesim.kernels import simplex_loops
 
     found = torch.empty(scores.shape, dtype=scores.dtype)
     rows = (scores.numel() // scores.shape[-1], scores.shape[-1])
-    loops.softmax(scores.detach().contiguous().view(rows).numpy(), found.view(rows).numpy())
+    simplex_loops.softmax(scores.detach().contiguous().view(rows).numpy(), found.view(rows).numpy())
     return found

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
-from gamesim.errors import InvalidInput, refuse
+from gamesim.errors import InvalidInput, cautions_in_a_line, refuse
 from gamesim.kernels import PRELOADED
 from gamesim.kernels.threads import THREADS
 from gamesim.sweeps.batches import Batch
@@ -135,7 +135,8 @@ def work(root: Path, batch: Batch, threads: int, pipe: Connection, log: Path) ->
 def ended(root: Path, batch: Batch, threads: int, tell: Any) -> tuple[End, str]:
     """Do a batch and say how it ended, in a word and, where it is wrong, a line."""
     try:
-        code = perform(root, batch, threads, tell)
+        with cautions_in_a_line():
+            code = perform(root, batch, threads, tell)
     except InvalidInput as error:
         return "refused", str(error)
     except Exception as error:  # of a game, a solver or the machine; the sweep goes on with the others

@@ -211,10 +211,12 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     ]
     write_json(now.root / "failures.json", failures)
     missing = len(now.runs) - len(found) - len(now.failures)
+    status = "failed" if now.failures else "diverged" if diverged else "done"
+    status = "interrupted" if now.signals.caught else status
     summary = {
         "sweep": str(now.root), "runs": len(now.runs), "done": len(found), "diverged": len(diverged),
         "failed": len(now.failures), "missing": missing, "batches": len(now.batches),
-        "status": "interrupted" if now.signals.caught else "failed" if failures else "done",
+        "status": status,
         "best": best(found), "failures": failures, "results": str(now.root / "results.csv"),
         "seconds": round(seconds, 3),
     }  # fmt: skip
