@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from gamesim.benchmarks.timing import Row, counted
-from gamesim.errors import MissingExtra
+from gamesim.errors import missing_extra
 
 INPUTS = {
     "public classes": 1500,
@@ -20,6 +20,7 @@ INPUTS = {
     "commands": 2500,
     "files by command": 300,
     "runs": 300,
+    "processes": 200,
 }
 """How many inputs each room is met with; what they are: `gamesim.benchmarks.fuzzing`."""
 AT_ONCE = 2500  # inputs of one process
@@ -31,7 +32,7 @@ def suite(seed: int = 0) -> Iterator[Row]:
     try:
         import hypothesis  # noqa: F401
     except ImportError:
-        raise MissingExtra("fuzz: hypothesis is not installed; pip install hypothesis") from None
+        raise missing_extra("fuzz", "hypothesis", "hypothesis") from None
     total = dict.fromkeys(("inputs", "succeeded", "stopped", "refused", "defect"), 0)
     for room, count in INPUTS.items():
         found = dict.fromkeys(total, 0)

@@ -163,7 +163,7 @@ class Lock:
         except BlockingIOError:
             self._file.close()
             raise taken from None
-        except BaseException:
+        except BaseException:  # a disk without locks, Ctrl-C: nothing stays open
             self._file.close()
             raise
         if not self.held:  # it was removed meanwhile

@@ -117,7 +117,7 @@ class Record(Observer):
         self.lock = Lock(self.folder)
         try:
             self.snapshot = self._open(resume)
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: the next one may have the folder
             self.abandon()
             raise
 

@@ -68,7 +68,7 @@ def reports(tools: Sequence[Reporter], record: Record, group: str = "") -> list[
     """Observers that tell a run on disk to tools; where one is refused the folder is let go."""
     try:
         return [report_to(tool, record, group=group) for tool in tools]
-    except BaseException:
+    except BaseException:  # Ctrl-C, too: the next one may have the folder
         record.abandon()
         raise
 
@@ -97,7 +97,7 @@ def solve_on_disk(
         if usage is not None:
             write_json(record.folder / "usage.json", usage)
         summary = record.finish(result) | ({} if usage is None else {"usage": usage})
-    except BaseException as stop:
+    except BaseException as stop:  # whatever it is, the folder is let go and can be resumed
         record.abandon()
         if isinstance(stop, Interrupted):
             return Outcome(128 + int(stop.args[0]))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gamesim.errors import MissingExtra
+from gamesim.errors import missing_extra
 
 HEADER = ("iteration", "seed", "metric", "value")
 """The columns of a trace."""
@@ -123,7 +123,7 @@ class Trace:
         try:
             import pandas
         except ModuleNotFoundError:
-            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
+            raise missing_extra("frame()", "pandas", "gamesim[data]") from None
         return pandas.DataFrame(self.rows(), columns=HEADER)
 
 

@@ -237,7 +237,7 @@ def test_frame_is_tidy_and_needs_pandas(monkeypatch: pytest.MonkeyPatch) -> None
         assert data.positions is not None
         assert row.position == float(data.positions[row.agent])
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtra, match="pip install"):
+    with pytest.raises(MissingExtra, match=r"^frame\(\) needs pandas: pip install 'gamesim\[data\]'$"):
         data.frame()
 
 

@@ -129,7 +129,10 @@ def test_a_step_too_large_stops_its_own_member_with_advice(way: Any, average: bo
     game, name, field, options = way
     sizes = torch.tensor([0.02, 1e60, 0.05], dtype=torch.float64)
     solver = gs.make_solver(name, **options, **{field: sizes})
-    with pytest.warns(gs.Caution, match=r"seed 0 with step_size 1e\+60: no longer finite at iteration \d+ and stopped.*lower the step size"):
+    with pytest.warns(
+        gs.Caution,
+        match=r"seed 0 with step_size 1e\+60: no longer finite at iteration \d+ and stopped.*lower the step size",
+    ):
         broken = gs.solve(gs.make(game), solver, iterations=12, every=3, seeds=[0, 0, 0], average=average)
     sizes[1] = 0.03
     fine = gs.solve(gs.make(game), gs.make_solver(name, **options, **{field: sizes}), iterations=12, every=3,

@@ -338,9 +338,9 @@ def test_classes_of_others_are_imported_only_if_allowed(tmp_path: Path, monkeypa
 
 def test_missing_extras_say_how_to_install_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(tmp_path / "run", gs.make("stochastic/two-state"), gs.make_solver("independent-ppo", episodes=4))
-    for name, file in (("onnx", "p.onnx"), ("pyarrow", "p.parquet")):
+    for name, file, extra in (("onnx", "p.onnx", "onnx"), ("pyarrow", "p.parquet", "data")):
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(MissingExtra, match="pip install"):
+        with pytest.raises(MissingExtra, match=rf"an? \.\w+ file needs {name}: pip install 'gamesim\[{extra}\]'$"):
             export(tmp_path / "run", tmp_path / file)
         assert not (tmp_path / file).exists()
 

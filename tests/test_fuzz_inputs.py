@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,16 @@ def test_the_judge_of_calls() -> None:
 def test_a_hang_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     from gamesim.benchmarks.fuzzing import trials
 
-    monkeypatch.setattr(trials, "CPU_SECONDS", 0.05)
-
     def spin() -> None:
         while True:
             pass
 
-    import time
-
-    with pytest.raises(trials.TimeUp), trials.limited(cpu=0.05):
+    with pytest.raises(trials.TimeUp), trials.limited(cpu=0.05, clock=60):
         spin()
-    with pytest.raises(trials.TimeUp), trials.limited(clock=0.05):
+    with pytest.raises(trials.TimeUp), trials.limited(cpu=5, clock=0.05):
         time.sleep(10)
+    monkeypatch.setattr(trials, "CPU_SECONDS", 0.05)
+    assert "more than 0.05 s of CPU time" in tried(spin).words
 
 
 @pytest.mark.parametrize("hint", [Count, Probability, bool, tuple[Probability, ...]], ids=str)

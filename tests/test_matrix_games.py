@@ -503,7 +503,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatc
     with pytest.raises(InvalidInput, match=r"name: got 'nothing', expected a module of pettingzoo.classic"):
         pettingzoo_classic("nothing")
     monkeypatch.setitem(sys.modules, "pyspiel", None)
-    with pytest.raises(MissingExtra, match="pip install open_spiel"):
+    with pytest.raises(MissingExtra, match=r"from_openspiel\(\) needs OpenSpiel: pip install 'gamesim\[peers\]'"):
         from_openspiel("matrix_rps")
 
 

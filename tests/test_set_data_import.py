@@ -338,7 +338,7 @@ def test_minari_and_back(tmp_path: Path, actions: str) -> None:
 def test_minari_is_an_extra(recorded: SetData, tmp_path: Path) -> None:
     from gamesim.envs.wrappers.minari_data import write_minari
 
-    with pytest.raises(MissingExtra, match=r"pip install 'minari\[hdf5\]'"):
+    with pytest.raises(MissingExtra, match=r"^data of Minari needs minari with HDF5: pip install 'gamesim\[minari\]'$"):
         write_minari(recorded, tmp_path / "spread")
 
 

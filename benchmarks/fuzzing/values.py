@@ -62,7 +62,7 @@ def _within(x: Any, rule: Bounds) -> bool:
         return True
     try:
         return x in rule
-    except Exception:
+    except (TypeError, ValueError, RuntimeError):  # no number, and no tensor of numbers
         return False
 
 

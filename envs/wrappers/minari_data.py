@@ -22,7 +22,7 @@ import numpy as np
 
 from gamesim.data import SetData
 from gamesim.data.archives import of_file
-from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.errors import InvalidInput, missing_extra, refuse
 from gamesim.formats.joint import joint_arrays, read_side, with_side, write_side
 from gamesim.formats.set_arrays import Meaning, sets_from_arrays
 
@@ -134,5 +134,5 @@ def _minari() -> tuple[Any, Any]:
         minari = importlib.import_module("minari")
         importlib.import_module("minari.data_collector")
     except ImportError:
-        raise MissingExtra("Minari is not installed: pip install 'minari[hdf5]'") from None
+        raise missing_extra("data of Minari", "minari with HDF5", "gamesim[minari]") from None
     return minari, spaces

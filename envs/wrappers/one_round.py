@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium
 import torch
 
-from gamesim.errors import MissingExtra, refuse
+from gamesim.errors import missing_extra, refuse
 from gamesim.games import MatrixGame
 
 PLAYED = 10**6
@@ -64,7 +64,7 @@ def pettingzoo_classic(name: str, **parameters: Any) -> MatrixGame:
     except ModuleNotFoundError as error:
         if error.name == f"pettingzoo.classic.{name}":
             raise refuse("name", name, "a module of pettingzoo.classic, as rps_v2") from None
-        raise MissingExtra(f"pettingzoo.classic.{name} needs {error.name}: pip install 'pettingzoo[classic]'") from None
+        raise missing_extra(f"pettingzoo.classic.{name}", str(error.name), "pettingzoo[classic]") from None
     if not hasattr(module, "parallel_env"):
         raise refuse("name", name, "a classic that all players play at the same time, as rps_v2")
     return tabulate_pettingzoo(module.parallel_env(**parameters))

@@ -125,7 +125,7 @@ class Processes(Pool):
         try:
             with quiet():
                 said = self.env.step(rows.reshape(self.processes, self.each, -1))[0]
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: no process of the pool outlives it
             self.close()
             raise
         said = np.asarray(said).reshape(self.processes * self.each, -1)

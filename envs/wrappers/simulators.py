@@ -26,7 +26,7 @@ from gamesim.envs.wrappers.copies import copy_of, makes
 from gamesim.envs.wrappers.copying import another
 from gamesim.envs.wrappers.pools import Pool, Processes, Row, cores
 from gamesim.envs.wrappers.single import Copy, Illegal
-from gamesim.errors import MissingExtra, refuse
+from gamesim.errors import MissingExtra, missing_extra, refuse
 from gamesim.games.matrix import LARGEST
 from gamesim.games.simulator import Moment, Simulator
 from gamesim.parameters import Count, check
@@ -202,8 +202,9 @@ class PettingZooSimulator(Environments):
         except ModuleNotFoundError as error:
             if error.name and (name == error.name or name.startswith(f"{error.name}.")):
                 raise refuse("environment", self.environment, f"a module; there is no {error.name!r} here") from None
-            how = "pip install 'pettingzoo[classic]'" if name.startswith("pettingzoo.classic") else "install it"
-            raise MissingExtra(f"environment: {name} needs {error.name}: {how}") from None
+            if name.startswith("pettingzoo.classic"):
+                raise missing_extra(f"environment: {name}", str(error.name), "pettingzoo[classic]") from None
+            raise MissingExtra(f"environment: {name} needs {error.name}: install it") from None
         for tried in [function] if function else ["parallel_env", "env"]:
             found = getattr(module, tried, None)
             if callable(found):

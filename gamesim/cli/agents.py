@@ -13,7 +13,7 @@ from gamesim.errors import refuse
 SUFFIX = ".fit.json"
 
 
-@cli.command()
+@cli.command(short_help="Sample agents of GAME: states, actions, rewards.")
 @click.argument("game")
 @GAME_OPTIONS
 @click.option("--agents", type=click.IntRange(1), help="How many  [default: 50; one per node of a network]")
@@ -73,7 +73,7 @@ def sample(
     click.echo(f"{data}\nwritten to {out}; now: gamesim fit {out}")
 
 
-@cli.command()
+@cli.command(short_help="Learn a game from sampled agents.")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option(
     "--graphon",

@@ -10,7 +10,7 @@ from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, game_named, pair
 from gamesim.errors import refuse
 
 
-@cli.command()
+@cli.command(short_help="Hold a planner against the exact Bayes mixture.")
 @click.argument("world")
 @GAME_OPTIONS
 @click.option(

@@ -11,7 +11,7 @@ from gamesim.cli.shell import JSON, KINDS, cli, here_on_path, print_json
 from gamesim.errors import unknown
 
 
-@cli.command("list")
+@cli.command("list", short_help="List games, solvers and experiments.")
 @click.argument("kind", required=False, type=click.Choice(KINDS))
 @JSON
 def list_command(kind: str | None, as_json: bool) -> None:
@@ -36,7 +36,7 @@ def list_command(kind: str | None, as_json: bool) -> None:
                 click.echo(f"  {row['id']:<{width}}  {row['summary']}")
 
 
-@cli.command()
+@cli.command(short_help="Parameters, equations and source of an ID.")
 @click.argument("name", metavar="ID")
 @JSON
 def describe(name: str, as_json: bool) -> None:
@@ -74,7 +74,7 @@ def _find_any(name: str) -> tuple[str, Any]:
     raise unknown("id", name, [n for kind in KINDS for n in catalog.entries(kind)])
 
 
-@cli.command()
+@cli.command(short_help="Versions, devices, what is missing, how to mend it.")
 @JSON
 def doctor(as_json: bool) -> None:
     """Versions, devices, threads, what is missing and the command that would fix it.

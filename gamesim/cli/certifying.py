@@ -23,7 +23,7 @@ OF_EQUILIBRIA = (
 OF_POLICIES = ("policy", "tolerance")
 
 
-@cli.command()
+@cli.command(short_help="What is proved or known of GAME, and how.")
 @click.argument("game")
 @GAME_OPTIONS
 @click.option("--temperature", type=float, help="Graphon games: of the regularised game  [default: 0.1]")

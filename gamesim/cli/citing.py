@@ -7,7 +7,7 @@ from gamesim.cli.shell import JSON, KINDS, cli, print_json
 from gamesim.errors import unknown
 
 
-@cli.command()
+@cli.command(short_help="BibTeX of the papers that a result rests on.")
 @click.argument("ids", nargs=-1, metavar="[EXPERIMENT | GAME | SOLVER]...")
 @JSON
 def cite(ids: tuple[str, ...], as_json: bool) -> None:

@@ -11,7 +11,7 @@ from gamesim.cli.shell import JSON, THREADS, cli, here_on_path, print_json
 from gamesim.errors import unknown
 
 
-@cli.command()
+@cli.command(short_help="Run experiments and judge a paper's claims.")
 @click.argument("experiments", nargs=-1, required=True, metavar="EXPERIMENT...")
 @click.option(
     "--scale",
@@ -57,7 +57,7 @@ def reproduce(experiments: tuple[str, ...], scale: Any, out: Path, threads: int,
     raise SystemExit(int(any(c["verdict"] == "fails" for r in results for c in r["claims"])))
 
 
-@cli.command()
+@cli.command(short_help="Measure speed, crash safety or bad input here.")
 @click.argument("suite", required=False)
 @JSON
 def bench(suite: str | None, as_json: bool) -> None:

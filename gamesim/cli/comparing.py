@@ -17,7 +17,7 @@ LONG = 20
 """Tasks that are printed, at most."""
 
 
-@cli.command()
+@cli.command(short_help="Compare solvers over games and seeds, with intervals.")
 @click.argument("what", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="WHAT...")
 @click.option("--metric", help="What is compared  [default: exploitability]")
 @click.option(

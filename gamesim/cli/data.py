@@ -14,7 +14,7 @@ from gamesim.errors import InvalidInput, refuse
 FORMS = ("minari", "omar", "d3rlpy")
 
 
-@cli.group("data", cls=Suggesting)
+@cli.group("data", cls=Suggesting, short_help="Record play, look at it, take it elsewhere.")
 def data_group() -> None:
     """Record play in worlds of sets, to learn from offline; look at it; take it to other libraries and back.
 
@@ -25,7 +25,7 @@ def data_group() -> None:
     """
 
 
-@data_group.command()
+@data_group.command(short_help="Record episodes in WORLD.")
 @click.argument("world")
 @GAME_OPTIONS
 @click.option("--agents", default="", metavar="N[,N...]", help="How many act; several numbers make one dataset of all.")
@@ -82,7 +82,7 @@ def make(
     click.echo(f"{data}\nwritten to {out}; now: gamesim data inspect {out}")
 
 
-@data_group.command()
+@data_group.command(short_help="What is in FILE: worlds, returns, scores.")
 @click.argument("file", type=click.Path(path_type=Path))
 @THREADS
 @JSON
@@ -110,7 +110,7 @@ def inspect(file: Path, threads: int, as_json: bool) -> None:
     _print_header(data, replays)
 
 
-@data_group.command()
+@data_group.command(short_help="Write FILE in the form of another library.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "form", type=click.Choice(FORMS), required=True, help="Whose form.")
 @click.option("--agents", type=click.IntRange(1), help="Episodes of this number of agents only.")
@@ -161,7 +161,7 @@ def export(file: Path, form: str, agents: int | None, out: Path | None, threads:
     click.echo(f"{data}\nwritten to {out}")
 
 
-@data_group.command("import")
+@data_group.command("import", short_help="Read recordings of another library.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--world", help="The world that they are from, an id of `gamesim list games`; unknown where left out.")
 @GAME_OPTIONS

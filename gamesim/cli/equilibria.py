@@ -17,7 +17,7 @@ MANY, WIDE = 4, 60
 """Players, and letters of a profile, up to which each player has a column."""
 
 
-@cli.command()
+@cli.command(short_help="Equilibria of GAME: pure, mixed, correlated.")
 @click.argument("game", metavar="FILE|GAME")
 @GAME_OPTIONS
 @click.option(

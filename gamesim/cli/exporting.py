@@ -7,7 +7,7 @@ import click
 from gamesim.cli.shell import JSON, cli, print_json
 
 
-@cli.command("export")
+@cli.command("export", short_help="A policy or results as a file for other programs.")
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--to", metavar="FORMAT", help="npz, safetensors, onnx, csv or parquet  [default: as OUT is named]")
 @click.option("--out", type=click.Path(path_type=Path), help="The file  [default: RUN/policy.FORMAT and the like]")

@@ -15,7 +15,7 @@ KEY_ENV = click.option(
 )
 
 
-@cli.group("llm", cls=Suggesting)
+@cli.group("llm", cls=Suggesting, short_help="Plan with a language model.")
 def llm_group() -> None:
     """Plan with a language model: any endpoint that speaks OpenAI's protocol, hosted, local, or ours.
 
@@ -30,7 +30,7 @@ def llm_group() -> None:
     """
 
 
-@llm_group.command()
+@llm_group.command(short_help="Does the endpoint answer, and what does it serve?")
 @click.argument("base_url", default="http://127.0.0.1:8000/v1")
 @click.option("--model", default="", help="Which of its models  [default: the only one]")
 @KEY_ENV
@@ -81,7 +81,7 @@ def _print_check(found: dict[str, Any]) -> None:
     click.echo(f"an answer took  {found['seconds']} s")
 
 
-@llm_group.command()
+@llm_group.command(short_help="What a run in WORLD would take: calls, tokens.")
 @click.argument("world")
 @GAME_OPTIONS
 @click.option(
@@ -124,7 +124,7 @@ def estimate(
     click.echo(f"cost            {said}")
 
 
-@llm_group.command()
+@llm_group.command(short_help="What RUN has used: calls, tokens, time.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--price-in", type=click.FloatRange(0), default=0.0, help="Dollars for a million tokens of prompts.")
 @click.option("--price-out", type=click.FloatRange(0), default=0.0, help="Dollars for a million tokens of replies.")
@@ -156,7 +156,7 @@ def usage_lines(found: dict[str, Any]) -> list[str]:
     return lines + ([f"cost            ${found['cost']:.4g}"] if found["cost"] else [])
 
 
-@llm_group.command()
+@llm_group.command(short_help="Pretrain a small transformer on WORLD.")
 @click.argument("world")
 @GAME_OPTIONS
 @click.option(
@@ -197,7 +197,7 @@ def pretrain(
                f"{' '.join(f'-g {each}' for each in game_options)} --planner 'transformer(weights={out})'")  # fmt: skip
 
 
-@llm_group.command("serve")
+@llm_group.command("serve", short_help="Serve a planner of WORLD as a language model.")
 @click.argument("world", default="latent/needle")
 @GAME_OPTIONS
 @click.option(

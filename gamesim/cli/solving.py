@@ -14,7 +14,7 @@ from gamesim.cli.shell import GAME_OPTIONS, JSON, THREADS, cli, game_named, pair
 from gamesim.errors import refuse
 
 
-@cli.command()
+@cli.command(short_help="Solve GAME with SOLVER; leave a run and a figure.")
 @click.argument("game")
 @click.argument("solver")
 @GAME_OPTIONS
@@ -127,7 +127,7 @@ def _print_summary(summary: dict[str, Any], figures: list[Path]) -> None:
             console.print(line, highlight=False)
 
 
-@cli.command()
+@cli.command(short_help="Figures from runs and sweeps on disk.")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--metric", help="Which metric to compare  [default: exploitability]")
 @click.option(

@@ -12,7 +12,7 @@ LISTED = 8
 """Failures that are printed, at most."""
 
 
-@cli.command()
+@cli.command(short_help="Do every run that FILE.toml asks for.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
 @click.option(
     "--engine",

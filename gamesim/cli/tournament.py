@@ -19,7 +19,7 @@ RECKONED = 0.02
 """Tremble that planners reckon with at least: who is of no type at all must not be impossible."""
 
 
-@cli.command()
+@cli.command(short_help="Everyone plays everyone in GAME: a ranking.")
 @click.argument("game")
 @GAME_OPTIONS
 @click.option(

@@ -18,7 +18,7 @@ from gamesim.comparison.ranking import RankTest, pair_tests, rank_test
 from gamesim.comparison.reading import read_table
 from gamesim.comparison.rows import Rows, Told, curves_of
 from gamesim.comparison.samples import At, arrange
-from gamesim.errors import MissingExtra, refuse
+from gamesim.errors import missing_extra, refuse
 
 Part = Literal["groups", "tasks", "improvement", "ranks", "profile", "curves"]
 PARTS: tuple[Part, ...] = ("groups", "tasks", "improvement", "ranks", "profile", "curves")
@@ -56,7 +56,7 @@ class Comparison:
         try:
             import pandas
         except ModuleNotFoundError:
-            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
+            raise missing_extra("frame()", "pandas", "gamesim[data]") from None
         return pandas.DataFrame(self.table(part))
 
     def plain(self) -> dict[str, Any]:

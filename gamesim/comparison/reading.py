@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gamesim.comparison.tables import Run, Table, count_of, gathered, joined
-from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.errors import InvalidInput, missing_extra, refuse
 from gamesim.files import read_json
 from gamesim.formats.tidy import lines_of
 
@@ -130,8 +130,7 @@ def _read_parquet(path: Path) -> Table:
 
         frame = pandas.read_parquet(path)
     except ImportError:
-        words = f"{path}: reading Parquet needs pandas and pyarrow: pip install 'gamesim[data]' pyarrow"
-        raise MissingExtra(words) from None
+        raise missing_extra(f"{path}: reading Parquet", "pandas and pyarrow", "gamesim[data]") from None
     except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
         raise InvalidInput(f"{path}: not a table in Parquet ({' '.join(str(error).split())[:200]})") from None
     columns = [str(name) for name in frame.columns]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.errors import InvalidInput, missing_extra, refuse
 from gamesim.files import write_with
 from gamesim.parameters import convert
 
@@ -222,7 +222,7 @@ class AgentData:
         try:
             import pandas
         except ModuleNotFoundError:
-            raise MissingExtra("frame() needs pandas: pip install 'gamesim[data]'") from None
+            raise missing_extra("frame()", "pandas", "gamesim[data]") from None
         e, h, n = (i.ravel() for i in np.indices(self.states.shape, dtype=np.int32))
         columns = {"episode": e, "step": h, "agent": n}
         for name in ("states", "actions", "rewards", "next_states"):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from gamesim.errors import MissingExtra
+from gamesim.errors import missing_extra
 from gamesim.exports.graphs import ONE, Graph
 from gamesim.files import to_json, write_with
 
@@ -17,7 +17,7 @@ def write_onnx(path: Path, graph: Graph, about: dict[str, Any]) -> None:
     try:
         import onnx
     except ModuleNotFoundError:
-        raise MissingExtra("onnx files need onnx: pip install 'gamesim[onnx]'") from None
+        raise missing_extra("an .onnx file", "onnx", "gamesim[onnx]") from None
     model = model_of(graph)
     entry = model.metadata_props.add()
     entry.key, entry.value = "gamesim", to_json(about)

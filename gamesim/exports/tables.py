@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gamesim.errors import InvalidInput, MissingExtra, refuse
+from gamesim.errors import InvalidInput, missing_extra, refuse
 from gamesim.exports.labels import Labelled
 from gamesim.files import write_text, write_with
 from gamesim.formats.tidy import lines_of, quoted, unquoted
@@ -77,7 +77,7 @@ def write_table(path: Path, table: Table, to: str) -> None:
         import pyarrow
         from pyarrow.parquet import write_table as write_parquet
     except ModuleNotFoundError:
-        raise MissingExtra("parquet files need pyarrow: pip install 'gamesim[data]'") from None
+        raise missing_extra("a .parquet file", "pyarrow", "gamesim[data]") from None
     write_with(path, lambda spare: write_parquet(pyarrow.table(table), spare))
 
 

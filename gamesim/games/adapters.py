@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gamesim.errors import MissingExtra, refuse
+from gamesim.errors import missing_extra, refuse
 from gamesim.games.matrix import LARGEST, MatrixGame
 from gamesim.games.stochastic import StochasticGame
 from gamesim.games.transitions import Sparse
@@ -172,7 +172,7 @@ def _pyspiel(asking: str) -> Any:
     try:
         import pyspiel
     except ImportError:
-        raise MissingExtra(f"{asking}() needs OpenSpiel: pip install open_spiel") from None
+        raise missing_extra(f"{asking}()", "OpenSpiel", "gamesim[peers]") from None
     return pyspiel
 
 

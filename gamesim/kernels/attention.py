@@ -286,7 +286,7 @@ def _spread(call: Callable[[int, int], None], offsets: Any, work: int) -> None:
     def other(first: int, last: int) -> None:
         try:
             call(first, last)
-        except BaseException as problem:
+        except BaseException as problem:  # raised again by the thread that waits
             problems.append(problem)
 
     others = [threading.Thread(target=other, args=(int(first), int(last))) for first, last in pairwise(cuts[1:])]

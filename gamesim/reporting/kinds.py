@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from gamesim.errors import MissingExtra, refuse
+from gamesim.errors import missing_extra, refuse
 from gamesim.parameters import kind_of, spelled
 
 Value = str | float | int | bool
@@ -70,7 +70,7 @@ class Reporter(ABC):
     def require_package(self) -> None:
         """Refuse where the tool is not installed; nothing is imported yet."""
         if find_spec(self.package) is None:
-            raise MissingExtra(f"{kind_of(type(self))} needs {self.package}: pip install 'gamesim[{self.extra}]'")
+            raise missing_extra(kind_of(type(self)), self.package, f"gamesim[{self.extra}]")
 
     @abstractmethod
     def require(self, place: Place) -> None:

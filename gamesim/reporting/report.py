@@ -76,7 +76,7 @@ class Report(Observer):
             if self._folder is not None:
                 write_json(self._folder / NOTE, self._note() | {self._key(self._place): self._place.id})
             parameters = parameters_of(config)
-        except Exception as error:
+        except Exception as error:  # of any kind, here and below: the run does not depend on it
             return self._fail(error)
         self._thread = threading.Thread(target=self._work, args=(parameters,), daemon=True)
         self._thread.start()
@@ -105,7 +105,7 @@ class Report(Observer):
             self._waiting.put(what(), timeout=self.patience)
         except queue.Full:
             self._fail(TimeoutError(f"nothing was taken for {self.patience:g} seconds"))
-        except Exception as error:
+        except Exception as error:  # of a measurement that a tool cannot take
             self._fail(error)
 
     def _work(self, parameters: dict[str, Value]) -> None:
@@ -114,7 +114,7 @@ class Report(Observer):
             newest = dict(writer.newest)
             while not self.failed and not self._written(writer, newest):
                 pass
-        except Exception as error:  # of any kind: the run does not depend on it
+        except Exception as error:  # whatever a tool raises
             self._fail(error)
 
     def _written(self, writer: Writer, newest: dict[str, int]) -> bool:

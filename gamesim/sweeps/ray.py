@@ -124,7 +124,7 @@ class Ray:
     def close(self) -> None:
         if self._joined:
             for ref in self._refs:
-                with suppress(Exception):
+                with suppress(Exception):  # as above
                     self._ray.cancel(ref, force=True)
             self._refs.clear()
             with signals_kept():

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gamesim.errors import MissingExtra, refuse
+from gamesim.errors import missing_extra, refuse
 from gamesim.planning.language.addresses import Key, require_address
 from gamesim.planning.language.wire import LARGEST, TooLarge, bounded_client
 
@@ -65,7 +65,7 @@ class Endpoint:
         try:
             import openai
         except ModuleNotFoundError:
-            raise MissingExtra("planner: openai needs a package; install it with: pip install 'gamesim[llm]'") from None
+            raise missing_extra("planner: openai", "openai", "gamesim[llm]") from None
         self._timeout, self._closed = timeout, threading.Event()
         self._client = openai.OpenAI(
             api_key=self.key.reveal(),

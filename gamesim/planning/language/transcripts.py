@@ -225,7 +225,7 @@ class Transcript:
                 require_same(found.header, header, path)
             elif found.lines or found.prompts:
                 raise refuse("transcript", str(path), "a transcript, or a file that is not there yet")
-        except BaseException:
+        except BaseException:  # Ctrl-C, too: the next one may have the file
             file.close()
             raise
         file.truncate(found.size)
