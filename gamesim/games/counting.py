@@ -74,9 +74,11 @@ def averaged(table: Tensor, chance: Tensor) -> Tensor:
 
 def expect_alike(chance: Tensor, table: Tensor, others: int) -> Tensor:
     """E f where so many others all choose by chance[..., option]: [..., out] for table[..., out, k1, ..., kK]."""
+    options = chance.shape[-1]
+    batch = broadcast_shapes(chance.shape[:-1], table.shape[:-options])  # without others nothing is averaged
     for _ in range(others):
         table = averaged(table, chance)
-    return table.reshape(*table.shape[: table.dim() - chance.shape[-1] + 1])
+    return table.reshape(*table.shape[: table.dim() - options + 1]).expand(*batch, -1)
 
 
 def _halves(who: Tensor, half: int) -> Tensor:

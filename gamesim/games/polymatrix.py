@@ -11,16 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.matrix import LARGEST
+from gamesim.games.matrix import LARGEST, as_tensor
 from gamesim.games.structured import StructuredGame
+from gamesim.shapes import broadcast_shapes
 
 CROWDED = 4  # from n / CROWDED neighbours on one whole matrix serves better than lists of neighbours
+WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +44,19 @@ class PolymatrixGame(StructuredGame):
     """Actions of each player, as many as the matrices have rows if left out; the largest must be that."""
 
     def __post_init__(self) -> None:
-        if self.edges.dim() != 2 or self.edges.shape[-1] != 2 or self.edges.is_floating_point():
+        for name in ("edges", "matrices"):
+            if not isinstance(getattr(self, name), Tensor):
+                raise refuse(name, type(getattr(self, name)).__name__, "a tensor")
+        if self.edges.dim() != 2 or self.edges.shape[-1] != 2 or self.edges.dtype not in WHOLE:
             raise refuse("edges", f"{self.edges.dtype} of shape {list(self.edges.shape)}", "whole numbers [edge, 2]")
+        object.__setattr__(self, "edges", self.edges.long())
         if self.matrices.dim() < 3 or self.matrices.shape[-2] != self.matrices.shape[-1]:
             raise refuse("matrices", f"shape {list(self.matrices.shape)}", "[..., edge, a_i, a_j], padded to squares")
         widest = self.matrices.shape[-1]
-        counts = tuple(self.action_counts) or (widest,) * (int(self.edges.max()) + 1 if len(self.edges) else 0)
-        if min(counts, default=0) < 1 or max(counts) != widest:
+        named = int(self.edges.max()) + 1 if len(self.edges) else 0
+        require_room(named, widest)
+        counts = tuple(self.action_counts) or (widest,) * named
+        if not all(isinstance(c, Integral) for c in counts) or min(counts, default=0) < 1 or max(counts) != widest:
             wanted = f"numbers from 1 to {widest}, one for each player, {widest} for one"
             raise refuse("action_counts", list(counts), wanted)
         object.__setattr__(self, "action_counts", counts)
@@ -71,11 +80,20 @@ class PolymatrixGame(StructuredGame):
         """From {(i, j): A_ij[..., a_i, a_j]}, matrices of any sizes; players without a pair have nothing to choose."""
         if not matrices:
             raise refuse("matrices", "nothing", "a matrix for each pair (i, j) whose second player pays the first")
-        tables = {pair: torch.as_tensor(table, dtype=torch.float64) for pair, table in matrices.items()}
-        counts = [1] * (1 + max(map(max, tables)))
+        for i, j in matrices:
+            if not isinstance(i, Integral) or not isinstance(j, Integral) or min(i, j) < 0:
+                raise refuse("matrices", f"the pair ({i}, {j})", "players counted from 0 on")
+        tables = {(i, j): as_tensor(table, f"matrices[{i}, {j}]").double() for (i, j), table in matrices.items()}
         for (i, j), table in tables.items():
             if table.dim() < 2 or 0 in table.shape:
                 raise refuse(f"matrices[{i}, {j}]", f"shape {list(table.shape)}", "[..., a_i, a_j], at least one each")
+        try:
+            broadcast_shapes(*(table.shape[:-2] for table in tables.values()))
+        except RuntimeError as error:
+            raise refuse("matrices", str(error), "as many games of each pair") from None
+        require_room(1 + max(map(max, tables)), max(max(table.shape[-2:]) for table in tables.values()))
+        counts = [1] * (1 + max(map(max, tables)))
+        for (i, j), table in tables.items():
             counts[i], counts[j] = max(counts[i], table.shape[-2]), max(counts[j], table.shape[-1])
         for (i, j), table in tables.items():
             if table.shape[-2:] != (counts[i], counts[j]):
@@ -153,3 +171,10 @@ class PolymatrixGame(StructuredGame):
         first = torch.searchsorted(heads[order], heads[order])
         slots = heads[order] * self._degree + torch.arange(len(heads), device=heads.device) - first
         return torch.empty_like(slots).index_copy(0, order, slots)
+
+
+def require_room(players: int, widest: int) -> None:
+    """Refuse so many players that a matrix for each would be too large, before they are counted one by one."""
+    if players * widest**2 > LARGEST:
+        shown = f"{players} players with up to {widest} actions"
+        raise refuse("edges", shown, f"at most {LARGEST:,} numbers in a matrix for each")

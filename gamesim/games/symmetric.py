@@ -67,6 +67,8 @@ class SymmetricGame(StructuredGame):
     ) -> "SymmetricGame":
         """From f: counts[..., a] of the others' choices -> what each own action is paid, [..., a]."""
         require_size(players, actions)
+        if not dtype.is_floating_point:
+            raise refuse("dtype", dtype, "one of floating-point numbers")
         counted = torch.stack(torch.meshgrid(*[torch.arange(players)] * (actions - 1), indexing="ij"), -1)
         rest = players - 1 - counted.sum(-1, keepdim=True)
         paid = payoffs(torch.cat([rest.clamp(min=0), counted], -1).to(dtype)).to(dtype)
@@ -108,6 +110,8 @@ class SymmetricGame(StructuredGame):
 
 def require_size(players: int, actions: int) -> None:
     """Refuse a table that would be too large, before it is made."""
+    if not isinstance(players, int) or not isinstance(actions, int):
+        raise refuse("players, actions", f"{players}, {actions}", "whole numbers")
     if players < 1 or actions < 2:
         raise refuse("players, actions", f"{players}, {actions}", "at least 1 player and 2 actions")
     if actions > MOST or actions * players ** (actions - 1) > LARGEST:
