@@ -33,6 +33,10 @@ def missing_extra(what: str, package: str, install: str) -> MissingExtra:
     return MissingExtra(f"{what} needs {package}: pip install {shlex.quote(install)}")
 
 
+NOTE = "note: "
+"""How the line of a caution begins."""
+
+
 class Caution(UserWarning):
     """Something runs all the same, but a theorem that one might count on does not cover it: the message says which."""
 
@@ -45,7 +49,7 @@ def cautions_in_a_line() -> Iterator[None]:
 
         def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if issubclass(category, Caution):
-                print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
+                print(NOTE + " ".join(str(message).split()), file=sys.stderr)
             else:
                 show(message, category, *place, **more)
 

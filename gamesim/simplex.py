@@ -20,7 +20,7 @@ Number = float | Tensor
 """A hyper-parameter: one number, or a tensor that broadcasts against the policy (a batch of hyper-parameters)."""
 
 TIE = 1e-9
-"""Sums of probabilities that are nearer than this are alike."""
+"""Sums of probabilities that are no further apart than this are alike."""
 FEW = 8  # actions: up to here elementwise chains beat torch's reductions along a short last dimension
 
 

@@ -25,6 +25,7 @@ from gamesim.sweeps.batches import Batch, batched, shape_of, stack
 from gamesim.sweeps.design import plan_of
 from gamesim.sweeps.engines import Event
 from gamesim.sweeps.local import ended
+from gamesim.sweeps.results import notes_of
 from gamesim.sweeps.scheduler import sweep
 
 SMALL = """
@@ -321,3 +322,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert set(plan["batches"]) == {"b0", "b1"}
     assert main(["sweep", str(tmp_path / "none.toml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_workers_noted_is_said_once(tmp_path: Path) -> None:
+    """Each note once, with how many batches had it; other lines of a log, and the same again, count nothing."""
+    batches = batched(plan_of(SMALL).runs)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "b0.txt").write_text("note: a\nnote: a\nTraceback\nnote: only here\n")
+    (tmp_path / "logs" / f"{batches[1].alone()[0].name}.txt").write_text("note: a\n")
+    assert notes_of(tmp_path, batches) == ["a (2 batches)", "only here"]
+    assert notes_of(tmp_path / "none", batches) == []
+
+
+def test_a_worker_writes_its_cautions_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "iterations = 2\n[[runs]]\ngame='matrix/shapley'\nsolver='ftrl'\n"
+    done(text, tmp_path / "s")
+    assert capsys.readouterr().err.startswith("note: start: the game's own starting policy is an equilibrium")

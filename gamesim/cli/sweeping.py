@@ -130,6 +130,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
     for key in ("diverged", "failed", "missing"):
         words += f", {summary[key]} {key}" if summary[key] else ""
     console.print(f"{summary['status']}: {words} ({summary['seconds']:.1f} s)", highlight=False)
+    for note in summary["notes"][:LISTED]:
+        click.echo(f"note: {note}", err=True)
     for failure in summary["failures"][:LISTED]:
         click.echo(f"run {failure['run']}: {failure['error']}\n    {failure['command']}", err=True)
     if len(summary["failures"]) > LISTED:

@@ -69,14 +69,17 @@ class CongestionGame(StructuredGame):
         counts = tuple(map(len, sets))
         if 0 in counts or not counts:
             raise refuse("sets", list(counts), "at least one player, and one set for each")
-        resources = table.shape[-2] if table.dim() > 1 else 0
+        if table.dim() < 2 or not table.shape[-2]:
+            wanted = f"[..., resource, {len(counts)}]: a cost for each load, of at least one resource"
+            raise refuse("costs", f"shape {list(table.shape)}", wanted)
+        resources = table.shape[-2]
         if len(counts) * max(counts) * resources > LARGEST:
             raise refuse("sets", f"{len(counts)} x {max(counts)} x {resources}", f"at most {LARGEST:,} numbers")
         uses = torch.zeros(len(counts), max(counts), resources, dtype=table.dtype)
         for i, own in enumerate(sets):
             for a, chosen in enumerate(own):
                 for resource in chosen:
-                    if not 0 <= resource < resources:
+                    if not hasattr(resource, "__index__") or not 0 <= resource < resources:
                         raise refuse(f"sets[{i}][{a}]", resource, f"a resource from 0 to {resources - 1}")
                     uses[i, a, resource] = 1
         return cls(uses.to(table.device), table, counts)

@@ -112,7 +112,7 @@ class VariationalProblem(ABC):
             raise refuse(field, type(point).__name__, "a tuple of tensors, one per player")
         if not like or len(point) != len(like):
             raise refuse(field, f"{len(point)} tensors", f"{len(like) or 'at least one'}, one per player")
-        for i, (x, near) in enumerate(zip(point, self.project(point), strict=True)):
+        for i, x in enumerate(point):
             name = f"{field}[{i}]"
             if not x.is_floating_point():
                 raise refuse(name, f"dtype {x.dtype}", "a floating-point tensor")
@@ -122,9 +122,11 @@ class VariationalProblem(ABC):
             if bool(bad.any()):
                 index = bad.nonzero()[0].tolist()
                 raise refuse(f"{name}{index}", float(x[tuple(index)]), "a finite number")
-            off = float((x - near).abs().amax()) if x.numel() else 0.0
-            if off > 1e-6 * max(1.0, float(x.abs().amax())):
-                raise refuse(name, f"a point {off:.3g} away from the feasible set", "a feasible point; project(point)")
+        for i, (x, near) in enumerate(zip(point, self.project(point), strict=True)):
+            off = (x - near).abs()
+            if x.numel() and float(off.amax()) > 1e-6 * max(1.0, float(x.abs().amax())):
+                away = f"a point {float(off.amax()):.3g} away from the feasible set"
+                raise refuse(f"{field}[{i}]", away, "a feasible point; project(point)")
 
     @staticmethod
     def of(operator: Callable[[Any], Any], start: Any, **known: Any) -> "Given":
@@ -180,6 +182,8 @@ class Given(VariationalProblem):
 
     def __post_init__(self) -> None:
         self.require(self.begin, "start")
+        if self.solves is not None:
+            self.require(self.solves, "solves")
         found = self.operator(self.begin)
         shapes = [tuple(f.shape) for f in found]
         if shapes != (wanted := [tuple(x.shape) for x in self.begin]):
@@ -189,13 +193,10 @@ class Given(VariationalProblem):
         return self.begin
 
     def operator(self, point: Point) -> Point:
-        found = self.law(point)
-        if not isinstance(found, tuple) or not all(isinstance(f, Tensor) for f in found):
-            raise InvalidInput(f"operator: returned {type(found).__name__}, expected a tuple of tensors like the point")
-        return found
+        return _like(point, self.law(point), "operator")
 
     def project(self, point: Point) -> Point:
-        return super().project(point) if self.projection is None else self.projection(point)
+        return super().project(point) if self.projection is None else _like(point, self.projection(point), "projection")
 
     def solution(self) -> Point | None:
         return self.solves
@@ -209,6 +210,15 @@ def distance(point: Point, other: Point) -> Tensor:
     """|x - y|[...] over all players."""
     squares = [(x - y).square().sum(-1) for x, y in zip(point, other, strict=True)]
     return torch.stack(torch.broadcast_tensors(*squares)).sum(0).sqrt()
+
+
+def _like(point: Point, found: object, function: str) -> Point:
+    """What a user's function returned at a point, if it is as many tensors."""
+    if not isinstance(found, tuple) or not all(isinstance(f, Tensor) for f in found):
+        raise InvalidInput(f"{function}: returned {type(found).__name__}, expected a tuple of tensors like the point")
+    if len(found) != len(point):
+        raise InvalidInput(f"{function}: returned {len(found)} tensors, expected {len(point)}, one per player")
+    return found
 
 
 def _as_point(start: Any) -> Point:

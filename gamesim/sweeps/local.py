@@ -21,7 +21,7 @@ from gamesim.kernels import PRELOADED
 from gamesim.kernels.threads import THREADS
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.engines import End, Event
-from gamesim.sweeps.work import perform
+from gamesim.sweeps.work import log_of, perform
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Local:
 
     def start(self, batch: Batch) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
-        log = self._root / "logs" / f"{batch.name}.txt"
+        log = log_of(self._root, batch)
         arguments = (self._root, batch, self._threads, theirs, log)
         process = self._context.Process(target=work, args=arguments, daemon=True)
         with nobody_at_main():

@@ -26,7 +26,7 @@ from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.clusters import RETRIES, Cluster, first_line, imported, join, require_address, signals_kept
 from gamesim.sweeps.engines import End, Event
 from gamesim.sweeps.local import ended, workers_for
-from gamesim.sweeps.work import folder_of
+from gamesim.sweeps.work import folder_of, log_of
 
 Traces = Mapping[str, Any]
 """The iterations measured, and by metric a tensor [measure, row]."""
@@ -141,7 +141,7 @@ def task(root: str, batch: Batch, threads: int) -> tuple[End, str, Traces]:
     if not (place / "logs").is_dir():
         wanted = f"a folder that every node of the cluster sees; {socket.gethostname()} does not"
         return "refused", str(refuse("out", root, wanted)), {}
-    with saying(place / "logs" / f"{batch.name}.txt"):
+    with saying(log_of(place, batch)):
         end, error = ended(place, batch, threads, lambda iteration: None)
     if end != "done":
         return end, error, {}

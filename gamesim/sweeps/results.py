@@ -4,21 +4,24 @@ run, game, solver, g.*, s.*, seed, status, iteration, metric, value
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gamesim.errors import InvalidInput
+from gamesim.errors import NOTE, InvalidInput
 from gamesim.files import read_json, write_with
 from gamesim.formats.tidy import quoted
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.plans import Planned, plain_settings
-from gamesim.sweeps.work import finished, folder_of, said_of
+from gamesim.sweeps.work import finished, folder_of, log_of, said_of
 from gamesim.traces import Trace, about
 
 SETTINGS = ("iterations", "every", "tolerance", "start", "average")
 COLUMNS = ("run", "game", "solver", "seed", "status", "iteration", "metric", "value")
+LARGEST = 2**20
+"""Of what a worker said so many characters are looked through for notes."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,19 @@ def ended(root: Path, batch: Batch) -> list[Ended]:
         if part is batch:
             break
     return found
+
+
+def notes_of(root: Path, batches: Sequence[Batch]) -> list[str]:
+    """What workers noted (gamesim.errors.Caution), each note once, with how many batches had it."""
+    met = Counter[str]()
+    for batch in batches:
+        for part in (batch, *(batch.alone() if len(batch.runs) > 1 else ())):
+            log = log_of(root, part)
+            if log.is_file():
+                with log.open(encoding="utf-8", errors="replace") as file:
+                    lines = file.read(LARGEST).splitlines()
+                met.update(dict.fromkeys(x.removeprefix(NOTE) for x in lines if x.startswith(NOTE)).keys())
+    return [note if count == 1 else f"{note} ({count} batches)" for note, count in met.items()]
 
 
 def _read(folder: Path, batch: Batch) -> list[Ended]:

@@ -29,8 +29,8 @@ from gamesim.sweeps.design import read_plan
 from gamesim.sweeps.engines import Engine, engine_named
 from gamesim.sweeps.pictures import figures_of
 from gamesim.sweeps.plans import Plan, Planned
-from gamesim.sweeps.results import Ended, ended, write_results
-from gamesim.sweeps.work import finished, folder_of
+from gamesim.sweeps.results import Ended, ended, notes_of, write_results
+from gamesim.sweeps.work import finished, folder_of, log_of
 
 RETRIES = 3
 """How often a batch whose process or machine died is begun again."""
@@ -189,7 +189,7 @@ def _taken_apart(now: Progress, batch: Batch, error: str) -> list[Batch]:
     if len(batch.runs) > 1:
         return [part for part in batch.alone() if not finished(folder_of(now.root, part))]
     run = batch.runs[0]
-    log = str(now.root / "logs" / f"{batch.name}.txt")
+    log = str(log_of(now.root, batch))
     now.failures[run.name] = {"run": run.name, "error": error, "command": run.command, "log": log}
     return []
 
@@ -216,7 +216,7 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     summary = {
         "sweep": str(now.root), "runs": len(now.runs), "done": len(found), "diverged": len(diverged),
         "failed": len(now.failures), "missing": missing, "batches": len(now.batches),
-        "status": status,
+        "status": status, "notes": notes_of(now.root, now.batches),
         "best": best(found), "failures": failures, "results": str(now.root / "results.csv"),
         "seconds": round(seconds, 3),
     }  # fmt: skip

@@ -43,6 +43,11 @@ def folder_of(root: Path, batch: Batch) -> Path:
     return root / "batches" / batch.name
 
 
+def log_of(root: Path, batch: Batch) -> Path:
+    """What the workers of a batch said."""
+    return root / "logs" / f"{batch.name}.txt"
+
+
 def finished(folder: Path) -> bool:
     """Whether a batch ended by itself: interrupted ones go on."""
     done = folder / "DONE"
