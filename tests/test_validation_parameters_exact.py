@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gamesim.errors import refuse, unknown
+from gamesim.errors import Caution, cautions_in_a_line, refuse, unknown
 from gamesim.parameters import (
     LOOKED_AT,
     Bounds,
@@ -358,3 +358,24 @@ def test_parameters_as_plain_data() -> None:
     }
     assert plain(Large()) == {"size": [1, None]}
     assert (plain(Large), plain(len), plain(object())) == (Large.__qualname__, "len", "object")
+
+
+def test_a_caution_is_a_line_and_other_warnings_are_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every caution, also the same one again, words in a line; what was in force before the block is in force after."""
+    seen = list[tuple[str, type[Warning]]]()
+
+    def old(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        seen.append((str(message), category))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Caution)
+        warnings.simplefilter("always", DeprecationWarning)
+        warnings.showwarning = old
+        with cautions_in_a_line():
+            for _ in range(2):
+                warnings.warn("step\n  too  large", Caution, stacklevel=1)
+            warnings.warn("gone soon", DeprecationWarning, stacklevel=1)
+        warnings.warn("nobody hears", Caution, stacklevel=1)
+        assert warnings.showwarning is old
+    assert capsys.readouterr().err == "note: step too large\n" * 2
+    assert seen == [("gone soon", DeprecationWarning)]
