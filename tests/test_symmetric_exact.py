@@ -203,6 +203,8 @@ def test_a_table_has_up_to_ten_million_numbers() -> None:
     for half in ((2.5, 2), (2, 2.0)):
         words = f"players, actions: got {half[0]}, {half[1]}, expected whole numbers"
         assert said(lambda half=half: SymmetricGame.of(lambda k: k, *half)) == words
+    count = np.int64(3)
+    assert SymmetricGame.of(lambda k: k, count, 2).table.equal(SymmetricGame.of(lambda k: k, 3, 2).table)  # type: ignore[arg-type]
 
 
 def test_a_game_of_a_function_is_of_floating_point_numbers() -> None:

@@ -8,6 +8,7 @@ take O(n^A) operations for all players together, exactly (gamesim.games.counting
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -110,7 +111,7 @@ class SymmetricGame(StructuredGame):
 
 def require_size(players: int, actions: int) -> None:
     """Refuse a table that would be too large, before it is made."""
-    if not isinstance(players, int) or not isinstance(actions, int):
+    if not isinstance(players, Integral) or not isinstance(actions, Integral):
         raise refuse("players, actions", f"{players}, {actions}", "whole numbers")
     if players < 1 or actions < 2:
         raise refuse("players, actions", f"{players}, {actions}", "at least 1 player and 2 actions")
