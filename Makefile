@@ -45,7 +45,7 @@ nightly: $(STAMP)  ## hours: slow studies, the tutorial as a reader runs it, fau
 	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench fuzz
 	$(MAKE) mutants
 
-mutants: $(STAMP)  ## hours: small mistakes in the code, one by one, each of which a test must notice
+mutants: $(STAMP)  ## half an hour: small mistakes in the code, one by one, each of which a test must notice
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutation $(ARGS)
 
 fuzz: $(STAMP)  ## coverage-guided fuzzing of the parsers, five minutes each (needs the extra nightly)

@@ -26,7 +26,7 @@ from gamesim.parameters import Bounds, check
 
 Exponent = Annotated[float, Bounds("a number from 0.01 to 0.99", 0.01, 0.99)]
 NEWTON = 100
-"""Newton steps at most: from the left of a convex, decreasing function none overshoots, and 15 do for 1,000 actions."""
+"""Newton steps at most: from the left of a convex, decreasing function none overshoots, and 17 do for 1,000 actions."""
 
 
 class Regularizer(ABC):
