@@ -617,7 +617,8 @@ def forget() -> None:
 def main(names: Sequence[str]) -> None:
     import torch
 
-    from gamesim.benchmarks.fuzzing import child, files, trials
+    from gamesim.benchmarks.fuzzing import child, files
+    from gamesim.benchmarks.fuzzing.sandbox import Sandbox
 
     torch.set_num_threads(1)
     found = {}
@@ -628,7 +629,7 @@ def main(names: Sequence[str]) -> None:
             files.whole(pristine)
         child.bounded(GIGABYTES)
         for name in names or CASES:
-            work = trials.Sandbox(pristine, Path(top) / "work")
+            work = Sandbox(pristine, Path(top) / "work")
             command = CASES[name](work.folder)
             work.look()
             forget()
