@@ -326,12 +326,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_what_workers_noted_is_said_once(tmp_path: Path) -> None:
     """Each note once, with how many batches had it; other lines of a log, and the same again, count nothing."""
-    batches = batched(plan_of(SMALL).runs)
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "b0.txt").write_text("note: a\nnote: a\nTraceback\nnote: only here\n")
-    (tmp_path / "logs" / f"{batches[1].alone()[0].name}.txt").write_text("note: a\n")
-    assert notes_of(tmp_path, batches) == ["a (2 batches)", "only here"]
-    assert notes_of(tmp_path / "none", batches) == []
+    (tmp_path / "logs" / "b0.txt").write_text("note: only here\nnote: a\nnote: a\nTraceback\n")
+    (tmp_path / "logs" / "b1.txt").write_text("note: a\n")
+    assert notes_of(tmp_path) == ["a (2 batches)", "only here"]
+    assert notes_of(tmp_path / "none") == []
 
 
 def test_a_worker_writes_its_cautions_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,9 +106,9 @@ def worker_killed(twin: Undisturbed, engine: str) -> Trial:
                     kills += kill(dice.choice(at_work))
             return kills
 
-        pid = struck(nursery, twin.command(folder, engine), folder, mischief, strike)
+        pid, wrong = struck(nursery, twin.command(folder, engine), folder, mischief, strike)
         if pid is None:
-            return ["no worker was killed"]
+            return wrong
         ended = nursery.wait(pid)
         found = [f"exits with {ended.code}: {ended.said.strip()[-500:]}"] if ended.code else []
         return found + compared(twin, folder) + orphans(folder)
@@ -130,9 +130,9 @@ def node_killed(twin: Undisturbed) -> Trial:
             mine = marked(f"GAMESIM_FAULTS={folder}")
             return sum(kill(p) for p in mine if "raylet/raylet" in words_of(p)[0].split(" ")[0])
 
-        pid = struck(nursery, twin.command(folder, "ray"), folder, mischief, strike)
+        pid, wrong = struck(nursery, twin.command(folder, "ray"), folder, mischief, strike)
         if pid is None:
-            return ["no raylet was killed"]
+            return wrong
         time.sleep(dice.uniform(0, 2))
         nursery.signal(pid, signal.SIGTERM)  # a cluster of one node does not come back
         deadline = time.monotonic() + 60
@@ -149,15 +149,20 @@ def node_killed(twin: Undisturbed) -> Trial:
 
 def struck(
     nursery: Nursery, command: list[str], folder: Path, mischief: dict[str, Any], strike: Callable[[int, float], int]
-) -> int | None:
-    """A sweep under way of which a process was killed, after other sweeps that were over before anything was."""
+) -> tuple[int | None, list[str]]:
+    """A sweep under way of which a process was killed, after other sweeps that were over before anything was.
+
+    strike: kills, within a share of the usual time, and says how many. Without such a sweep, what was wrong.
+    """
     for attempt in range(20):
         pid = nursery.begin(command, **mischief)
         if strike(pid, 0.8**attempt):
-            return pid
-        nursery.wait(pid)
+            return pid, []
+        ended = nursery.wait(pid)
+        if ended.code:
+            return None, [f"exits with {ended.code}, undisturbed: {ended.said.strip()[-500:]}"]
         shutil.rmtree(folder)
-    return None
+    return None, ["nothing was killed in time"]
 
 
 def resumed(nursery: Nursery, twin: Undisturbed, folder: Path, engine: str, mischief: dict[str, Any]) -> list[str]:

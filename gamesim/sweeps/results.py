@@ -15,7 +15,7 @@ from gamesim.formats.tidy import quoted
 from gamesim.records import read_trace
 from gamesim.sweeps.batches import Batch
 from gamesim.sweeps.plans import Planned, plain_settings
-from gamesim.sweeps.work import finished, folder_of, log_of, said_of
+from gamesim.sweeps.work import finished, folder_of, said_of
 from gamesim.traces import Trace, about
 
 SETTINGS = ("iterations", "every", "tolerance", "start", "average")
@@ -60,17 +60,14 @@ def ended(root: Path, batch: Batch) -> list[Ended]:
     return found
 
 
-def notes_of(root: Path, batches: Sequence[Batch]) -> list[str]:
-    """What workers noted (gamesim.errors.Caution), each note once, with how many batches had it."""
+def notes_of(root: Path) -> list[str]:
+    """What workers noted (gamesim.errors.Caution), each note once, with how many batches had it, the most first."""
     met = Counter[str]()
-    for batch in batches:
-        for part in (batch, *(batch.alone() if len(batch.runs) > 1 else ())):
-            log = log_of(root, part)
-            if log.is_file():
-                with log.open(encoding="utf-8", errors="replace") as file:
-                    lines = file.read(LARGEST).splitlines()
-                met.update(dict.fromkeys(x.removeprefix(NOTE) for x in lines if x.startswith(NOTE)).keys())
-    return [note if count == 1 else f"{note} ({count} batches)" for note, count in met.items()]
+    for log in sorted((root / "logs").glob("*.txt")):
+        with log.open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(LARGEST).splitlines()
+        met.update({line.removeprefix(NOTE): 1 for line in lines if line.startswith(NOTE)})
+    return [note if count == 1 else f"{note} ({count} batches)" for note, count in met.most_common()]
 
 
 def _read(folder: Path, batch: Batch) -> list[Ended]:

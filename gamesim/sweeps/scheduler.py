@@ -216,7 +216,7 @@ def _close(now: Progress, plan: Plan, seconds: float) -> tuple[dict[str, Any], i
     summary = {
         "sweep": str(now.root), "runs": len(now.runs), "done": len(found), "diverged": len(diverged),
         "failed": len(now.failures), "missing": missing, "batches": len(now.batches),
-        "status": status, "notes": notes_of(now.root, now.batches),
+        "status": status, "notes": notes_of(now.root),
         "best": best(found), "failures": failures, "results": str(now.root / "results.csv"),
         "seconds": round(seconds, 3),
     }  # fmt: skip
