@@ -186,15 +186,19 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "counts for two": (
         lambda: CongestionGame(uses([1.0], [0.0]), ONE, (1, 1)),
-        "action_counts: got [1, 1], expected 1 numbers from 1 to 2",
+        "action_counts: got (1, 1), expected 1 numbers from 1 to 2",
+    ),
+    "a number of sets": (
+        lambda: CongestionGame(torch.ones(2, 2, 1), f64([1.0, 2.0]), 2),
+        "action_counts: got 2, expected 2 numbers from 1 to 2",
     ),
     "a player without sets": (
         lambda: CongestionGame(torch.ones(2, 2, 1), f64([1.0, 2.0]), (2, 0)),
-        "action_counts: got [2, 0], expected 2 numbers from 1 to 2",
+        "action_counts: got (2, 0), expected 2 numbers from 1 to 2",
     ),
     "a set too many": (
         lambda: CongestionGame(torch.ones(2, 2, 1), f64([1.0, 2.0]), (1, 3)),
-        "action_counts: got [1, 3], expected 2 numbers from 1 to 2",
+        "action_counts: got (1, 3), expected 2 numbers from 1 to 2",
     ),
     "nobody": (lambda: CongestionGame.of([], ONE), "sets: got [], expected at least one player, and one set for each"),
     "a player who has nothing": (

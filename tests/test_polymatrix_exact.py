@@ -151,11 +151,11 @@ NOT_A_GAME: dict[str, tuple[tuple[Any, ...], str]] = {
     "a tall matrix": ((pair(), ones(1, 3, 2)), f"matrices: got shape [1, 3, 2], expected {SQUARE}"),
     "nobody chooses": (
         (pair(), ones(1, 0, 0)),
-        "action_counts: got [0, 0], expected numbers from 1 to 0, one for each player, 0 for one",
+        "action_counts: got (0, 0), expected numbers from 1 to 0, one for each player, 0 for one",
     ),
     "one who cannot choose": (
         (pair(), ones(1, 2, 2), (0, 2)),
-        "action_counts: got [0, 2], expected numbers from 1 to 2, one for each player, 2 for one",
+        "action_counts: got (0, 2), expected numbers from 1 to 2, one for each player, 2 for one",
     ),
     "nobody chooses from all": (
         (pair(), ones(1, 3, 3), [2, 2]),
@@ -163,15 +163,19 @@ NOT_A_GAME: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "more actions than rows": (
         (pair(), ones(1, 3, 3), (3, 4)),
-        "action_counts: got [3, 4], expected numbers from 1 to 3, one for each player, 3 for one",
+        "action_counts: got (3, 4), expected numbers from 1 to 3, one for each player, 3 for one",
     ),
     "half an action": (
         (pair(), ones(1, 2, 2), (2, 1.5)),
-        "action_counts: got [2, 1.5], expected numbers from 1 to 2, one for each player, 2 for one",
+        "action_counts: got (2, 1.5), expected numbers from 1 to 2, one for each player, 2 for one",
+    ),
+    "a number of actions": (
+        (pair(), ones(1, 2, 2), 2),
+        "action_counts: got 2, expected numbers from 1 to 2, one for each player, 2 for one",
     ),
     "no players": (
         (pair()[:0], ones(0, 2, 2)),
-        "action_counts: got [], expected numbers from 1 to 2, one for each player, 2 for one",
+        "action_counts: got (), expected numbers from 1 to 2, one for each player, 2 for one",
     ),
     "a player behind the last": (
         (pair((0, 1), (0, 2)), ones(2, 2, 2), (2, 2)),
@@ -227,8 +231,13 @@ def test_pairs_that_do_not_go_together_are_refused_in_these_words() -> None:
     )
     for i, j in ((-1, 0), (0, -1), (-3, -2), (0.5, 1), (1, 0.5)):
         assert refused({(0, 1): ones(2, 2), (i, j): ones(2, 2)}) == (
-            f"matrices: got the pair ({i}, {j}), expected players counted from 0 on"
+            f"matrices: got the key ({i}, {j}), expected pairs (i, j) of players counted from 0 on"
         )
+    for key in (0, (0,), (0, 1, 2), "ab", None):
+        assert refused({(0, 1): ones(2, 2), key: ones(2, 2)}) == (
+            f"matrices: got the key {key}, expected pairs (i, j) of players counted from 0 on"
+        )
+    assert refused([ones(2, 2)]) == f"matrices: got list, {wanted}"
     assert refused({(1, 1): ones(2, 2)}) == "edges: got [1, 1], expected pairs of two different players from 0 to 1"
     assert refused({(0, 1): [[1.0, 2.0], [3.0]]}) == (
         "matrices[0, 1]: got list, expected a tensor, an array or nested lists of numbers"

@@ -335,7 +335,7 @@ def ones(*shape: int) -> Tensor:
 NOT_A_GAME: dict[str, tuple[Any, str]] = {
     "polymatrix without players": (
         lambda: PolymatrixGame(torch.zeros(0, 2, dtype=torch.long), ones(0, 2, 2)),
-        r"action_counts: got \[\]",
+        r"action_counts: got \(\)",
     ),
     "polymatrix with an empty pair": (lambda: PolymatrixGame.between({(0, 1): ones(2, 0)}), r"matrices\[0, 1\]: got"),
     "polymatrix of nothing": (lambda: PolymatrixGame.between({}), "matrices: got 'nothing'"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games import MatrixGame
+from gamesim.games import MatrixGame, NormalFormGame
 from gamesim.games.game import (
     exploitability,
     measure,
@@ -111,6 +111,29 @@ class Rich(Plain):
 
     def metrics(self, policy: Any, temperature: Any = 0.0) -> dict[str, Any]:
         return {"exploitability": self.exploitability(policy, temperature), "other": 3}
+
+
+class Counted(NormalFormGame):
+    """As many actions as one says."""
+
+    def __init__(self, counts: Any) -> None:
+        self._counts = counts
+
+    @property
+    def action_counts(self) -> Any:
+        return self._counts
+
+    def values(self, policy: Any) -> Any:
+        return policy
+
+
+def test_numbers_of_actions_are_whole_and_above_0() -> None:
+    for counts in (3, 0, None, (), [], (2, 0), (-1, 2), (2, 2.0), (2, "a"), (2, None)):
+        assert said(Counted(counts).start) == (
+            f"action_counts: got {counts!r}, expected a tuple of whole numbers above 0, one for each player"
+        )
+    for counts in ((1,), [2, 1], (2, 3, 4)):
+        assert [len(x) for x in Counted(counts).start()] == list(counts)
 
 
 class Residual:

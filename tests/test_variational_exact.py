@@ -242,6 +242,11 @@ def test_what_functions_return_is_looked_at() -> None:
         words = f"returned {len(some)} tensors, expected 2, one per player"
         assert said(lambda r=some: of(lambda p: r, pair)) == f"operator: {words}"
         assert said(lambda r=some: of(lambda p: p, pair, projection=lambda p: r)) == f"projection: {words}"
+    for other in ((x, x), (pair[1], x), (x[None], pair[1])):
+        assert said(lambda r=other: of(lambda p: p, pair, projection=lambda p: r)) == (
+            f"projection: returned shapes {[tuple(r.shape) for r in other]}, "
+            f"expected those of the point, {[tuple(x.shape) for x in pair]}"
+        )
     assert said(lambda: of(lambda p: p, ())) == "start: got 0 tensors, expected at least one, one per player"
     assert said(lambda: of(lambda x: x, f64(1.0, math.nan))) == "start[0][1]: got nan, expected a finite number"
     assert said(lambda: of(lambda x: x, torch.zeros(()))) == "start[0]: got shape (), expected [..., d]"

@@ -9,13 +9,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.finite import FiniteGame
+from gamesim.games.finite import FiniteGame, require_counts
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
 
@@ -63,15 +62,6 @@ def require_room(batch: Sequence[int], episodes: int, players: int, steps: float
         each = f" for each of {many:,}" if many > 1 else ""
         shown = f"{numbers:.1e} numbers ({episodes:,} episodes{each}, {players} players, {steps:,.6g} steps or more)"
         raise refuse("episodes", shown, f"at most {ROOM:,}: fewer episodes or seeds, or an earlier end of play")
-
-
-def require_counts(game: "EpisodicGame") -> None:
-    """Refuse numbers of actions and observations that are none: whole numbers above 0, one for each player."""
-    given = {"action_counts": game.action_counts, "observation_counts": game.observation_counts}
-    for name, counts in given.items():
-        whole = isinstance(counts, tuple | list) and all(isinstance(x, Integral) and x > 0 for x in counts)
-        if not whole or len(counts) != len(tuple(given["action_counts"])) or not counts:
-            raise refuse(name, counts, "a tuple of whole numbers above 0, one for each player")
 
 
 class EpisodicGame(FiniteGame):

@@ -1,9 +1,17 @@
 """What games of players with finitely many actions have in common: how many, in which numbers, and their names."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from numbers import Integral
+from typing import Any, TypeGuard
 
 import torch
+
+from gamesim.errors import refuse
+
+
+def are_counts(counts: object) -> TypeGuard[tuple[int, ...] | list[int]]:
+    """Whether it is a tuple or list of whole numbers above 0."""
+    return isinstance(counts, tuple | list) and all(isinstance(x, Integral) and int(x) > 0 for x in counts)
 
 
 class FiniteGame(ABC):
@@ -33,3 +41,12 @@ class FiniteGame(ABC):
     def actions(self) -> tuple[tuple[str, ...], ...]:
         """A name for each action of each player."""
         return tuple(tuple(str(a + 1) for a in range(count)) for count in self.action_counts)
+
+
+def require_counts(game: FiniteGame) -> None:
+    """Refuse numbers of actions, and of observations where there are some, that are none."""
+    names = [name for name in ("action_counts", "observation_counts") if hasattr(game, name)]
+    for name in names:
+        counts: object = getattr(game, name)
+        if not counts or not are_counts(counts) or len(counts) != len(game.action_counts):
+            raise refuse(name, counts, "a tuple of whole numbers above 0, one for each player")

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gamesim import simplex
 from gamesim.errors import refuse
-from gamesim.games.finite import FiniteGame
+from gamesim.games.finite import FiniteGame, require_counts
 from gamesim.games.game import Policy
 from gamesim.randomness import Stream
 from gamesim.shapes import broadcast_shapes
@@ -46,6 +46,7 @@ class NormalFormGame(FiniteGame):
 
     def start(self) -> Policy:
         """The uniform policies."""
+        require_counts(self)
         return tuple(torch.full((*self.batch, count), 1 / count, **self.like) for count in self.action_counts)
 
     def feedback(self, policy: Policy, temperature: Any = 0.0) -> Policy:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
+from gamesim.games.finite import are_counts
 from gamesim.games.matrix import LARGEST, as_tensor
 from gamesim.games.structured import StructuredGame
 from gamesim.shapes import broadcast_shapes
@@ -55,11 +56,11 @@ class PolymatrixGame(StructuredGame):
         widest = self.matrices.shape[-1]
         named = int(self.edges.max()) + 1 if len(self.edges) else 0
         require_room(named, widest)
-        counts = tuple(self.action_counts) or (widest,) * named
-        if not all(isinstance(c, Integral) for c in counts) or min(counts, default=0) < 1 or max(counts) != widest:
+        counts = self.action_counts if self.action_counts != () else (widest,) * named
+        if not counts or not are_counts(counts) or max(counts) != widest:
             wanted = f"numbers from 1 to {widest}, one for each player, {widest} for one"
-            raise refuse("action_counts", list(counts), wanted)
-        object.__setattr__(self, "action_counts", counts)
+            raise refuse("action_counts", counts, wanted)
+        object.__setattr__(self, "action_counts", tuple(counts))
         n = len(counts)
         bad = ((self.edges < 0) | (self.edges >= n)).any(-1) | (self.edges[:, 0] == self.edges[:, 1])
         if bool(bad.any()):
@@ -78,11 +79,13 @@ class PolymatrixGame(StructuredGame):
     @classmethod
     def between(cls, matrices: Mapping[tuple[int, int], Any]) -> "PolymatrixGame":
         """From {(i, j): A_ij[..., a_i, a_j]}, matrices of any sizes; players without a pair have nothing to choose."""
-        if not matrices:
-            raise refuse("matrices", "nothing", "a matrix for each pair (i, j) whose second player pays the first")
-        for i, j in matrices:
-            if not isinstance(i, Integral) or not isinstance(j, Integral) or min(i, j) < 0:
-                raise refuse("matrices", f"the pair ({i}, {j})", "players counted from 0 on")
+        if not isinstance(matrices, Mapping) or not matrices:
+            shown = type(matrices).__name__ if matrices else "nothing"
+            raise refuse("matrices", shown, "a matrix for each pair (i, j) whose second player pays the first")
+        for pair in matrices:
+            two = isinstance(pair, tuple) and len(pair) == 2
+            if not two or not all(isinstance(i, Integral) and int(i) >= 0 for i in pair):
+                raise refuse("matrices", f"the key {pair}", "pairs (i, j) of players counted from 0 on")
         tables = {(i, j): as_tensor(table, f"matrices[{i}, {j}]").double() for (i, j), table in matrices.items()}
         for (i, j), table in tables.items():
             if table.dim() < 2 or 0 in table.shape:

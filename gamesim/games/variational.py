@@ -196,7 +196,13 @@ class Given(VariationalProblem):
         return _like(point, self.law(point), "operator")
 
     def project(self, point: Point) -> Point:
-        return super().project(point) if self.projection is None else _like(point, self.projection(point), "projection")
+        if self.projection is None:
+            return super().project(point)
+        found = _like(point, self.projection(point), "projection")
+        shapes, wanted = ([tuple(x.shape) for x in point] for point in (found, point))
+        if shapes != wanted:
+            raise InvalidInput(f"projection: returned shapes {shapes}, expected those of the point, {wanted}")
+        return found
 
     def solution(self) -> Point | None:
         return self.solves
