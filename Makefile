@@ -39,7 +39,7 @@ docs: $(STAMP)  ## build the site: docs/_build/html/index.html
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "$(CURDIR)/docs/_build/html/index.html"
 
-nightly: $(STAMP)  ## hours: slow studies, the tutorial as a reader runs it, faults, bad input, mutants
+nightly: $(STAMP)  ## hours: slow studies, all pages as a reader types them, faults, bad input, mutants
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n 2 --dist worksteal $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench faults
 	OMP_NUM_THREADS=1 $(BIN)/python -m gamesim bench fuzz

@@ -21,6 +21,8 @@ Number = float | Tensor
 
 TIE = 1e-9
 """Sums of probabilities that are no further apart than this are alike."""
+ROUNDING = 64
+"""Units of rounding of a row's largest value by which values of alike actions may differ."""
 FEW = 8  # actions: up to here elementwise chains beat torch's reductions along a short last dimension
 
 
@@ -112,15 +114,21 @@ def soft_maximum(values: Tensor, temperature: Number) -> Tensor:
     return per_state(temperature) * log_total_exp(values / temperature)
 
 
-def soft_argmax(values: Tensor, temperature: Number) -> Tensor:
+def soft_argmax(values: Tensor, temperature: Number, rounding: float = ROUNDING) -> Tensor:
     """The maximiser of `soft_maximum`: softmax(values / temperature); at 0 uniform over the best actions.
 
-    >>> soft_argmax(torch.tensor([1.0, 1.0, 0.0]), 0.0)
-    tensor([0.5000, 0.5000, 0.0000])
+    Actions are as good as the best if so many units of `rounding` are between. Which of two actions that are worth the
+    same is larger in the last digit depends on the processor and the order of sums, and a best response must not.
+
+    >>> soft_argmax(torch.tensor([0.1 + 0.2, 0.3, 0.0], dtype=torch.float64), 0.0)
+    tensor([0.5000, 0.5000, 0.0000], dtype=torch.float64)
     """
     if not isinstance(temperature, Tensor) and temperature == 0:
-        best = (values == values.amax(-1, keepdim=True)).to(values.dtype)
-        return best / best.sum(-1, keepdim=True)
+        best = values.amax(-1, keepdim=True)
+        size = values.abs().nan_to_num(posinf=0.0).amax(-1, keepdim=True)
+        alike = (values == best) | (values >= best - rounding * torch.finfo(values.dtype).eps * size)
+        shares = alike.to(values.dtype)
+        return shares / shares.sum(-1, keepdim=True)
     return softmax(values / temperature)
 
 

@@ -19,6 +19,8 @@ python() { if [ "$1 $2" = "-m gamesim" ]; then shift 2; gamesim "$@"; fi; }
 command_not_found_handle() { return 0; }
 cd() { :; }; kill() { :; }; exec() { :; }; source() { :; }; .() { :; }; exit() { :; }; enable() { :; }
 """
+FILE = re.compile(r"# ([\w/]+\.(?:py|toml))\n")
+"""The first line of a block that is a file of the reader."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,25 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+    @property
+    def file(self) -> str | None:
+        """Which file of the reader it is, if it is one."""
+        named = FILE.match(self.text)
+        return named[1] if named else None
+
+    @property
+    def script(self) -> str:
+        """The lines that are typed: of a session, those with a prompt."""
+        if self.kind != "console":
+            return self.text
+        return "\n".join(line[2:] for line in self.text.splitlines() if line.startswith(("$ ", "> ")))
+
+    @property
+    def answers(self) -> list[str]:
+        """What a session shows as printed."""
+        lines = self.text.splitlines() if self.kind == "console" else []
+        return [line for line in lines if not line.startswith(("$ ", "> ")) and line not in ("", "...")]
 
 
 def blocks() -> list[Block]:
@@ -50,8 +71,6 @@ def calls(script: str, folder: Path) -> list[list[str]]:
 
     There is no program on the path, so that all but bash's own words do nothing.
     """
-    if re.search(r"(?m)^\$ ", script):  # a session: lines with a prompt, and what was printed
-        script = "\n".join(line[2:] for line in script.splitlines() if line.startswith(("$ ", "> ")))
     record = folder / "calls"
     record.write_bytes(b"")
     done = subprocess.run(

@@ -4,7 +4,6 @@ import csv
 import importlib.util
 import json
 import math
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from gamesim.exports.tables import results_table, write_table
 from gamesim.loop import Result
 from gamesim.records import settings
 from gamesim.schedules import Constant
+from page_blocks import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORKS = (
@@ -51,8 +51,7 @@ def recorded(folder: Path, game: Any, solver: Any, iterations: int = 3, **more: 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """The program of docs/interoperability.md."""
-    page = (ROOT / "docs/interoperability.md").read_text(encoding="utf-8")
-    (program,) = (x for x in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "safe_open" in x)
+    (program,) = (b.text for b in blocks() if b.file == "reader.py")
     path = tmp_path_factory.mktemp("reader") / "reader.py"
     path.write_text(program, encoding="utf-8")
     spec = importlib.util.spec_from_file_location("reader", path)

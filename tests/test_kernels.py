@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+import gamesim as gs
 import gamesim.kernels
 from gamesim.envs import contagion
 from gamesim.envs.graphon.beach import Beach
@@ -96,6 +97,17 @@ def agree(game: GraphonGame, pi: Tensor, elsewhere: Tensor) -> None:
         same(game, lambda: game.feedback((pi,), lam), pi, temperature=lam)  # noqa: B023
         same(game, lambda: [game.gains((pi,), lam)], pi, temperature=lam)  # noqa: B023
         same(game, lambda: [game.gains((pi,), lam, elsewhere)], pi, elsewhere, temperature=lam)  # noqa: B023
+
+
+@pytest.mark.parametrize("solver", ["fictitious-play", "fixed-point"])
+@pytest.mark.parametrize("name", ["mean-field/beach-bar", "graphon/beach"])
+def test_best_responses_of_symmetric_games_do_not_hang_on_rounding(name: str, solver: str) -> None:
+    """Left and right of the bar are worth the same, and the loops sum in another order than torch."""
+    game, found = gs.make(name), []
+    for fused in (True, False):
+        with gamesim.kernels.fused(fused):
+            found.append(gs.solve(game, gs.make_solver(solver), iterations=60).exploitability)
+    assert_close(*found, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", GAMES)

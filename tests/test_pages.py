@@ -1,13 +1,9 @@
-"""Every code block of the pages is a test: Python is run or compiled, shell lines are read by the parser itself."""
+"""Code blocks of the pages: Python is run, TOML planned, lines held to the parser (test_pages_run.py runs them)."""
 
 import ast
 import dataclasses
-import importlib
 import inspect
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,14 +21,6 @@ from page_blocks import PAGES, ROOT, SHELLS, Block, blocks, calls
 
 BLOCKS = blocks()
 KINDS = {"python", "math", "toml", "text", "json", "bibtex", "{toctree}", *SHELLS}
-COMPILED = {
-    "CONTRIBUTING.md",
-    "docs/certificates.md",
-    "docs/equilibria.md",
-    "docs/interoperability.md",
-}
-"""Pages with Python that is too long to run: it is compiled, and the names that it takes from gamesim are there."""
-FILE = re.compile(r"# (\w+\.(?:py|toml))\n")
 
 
 def test_blocks_are_of_a_known_kind() -> None:
@@ -42,49 +30,21 @@ def test_blocks_are_of_a_known_kind() -> None:
     assert known == []
 
 
-def test_python_is_run_or_compiled() -> None:
-    """Blocks with >>> are doctests of their page; others are refused, but for a few pages', which are compiled."""
-    wrong = []
-    for block in BLOCKS:
-        if block.kind != "python" or ">>>" in block.text:
-            continue
-        if FILE.match(block.text):
-            continue  # test_a_file_of_a_page_is_a_game
-        if str(block.page) not in COMPILED:
-            wrong.append(f"{block}: Python without >>> is not run; write it as a session")
-            continue
-        try:
-            tree = ast.parse(block.text)
-        except SyntaxError as error:
-            wrong.append(f"{block}: {error}")
-            continue
-        wrong += [f"{block}: {text}" for text in absent(tree)]
-    assert wrong == []
+def test_python_is_run() -> None:
+    """Sessions are doctests of their page, files are run below; anything else would not be run, and is refused."""
+    loose = [str(b) for b in BLOCKS if b.kind == "python" and ">>>" not in b.text and b.file is None]
+    assert loose == []
 
 
-def test_a_file_of_a_page_is_a_game() -> None:
-    """A block that begins with the name of a file, `# crossing.py`, is run, and every game in it is checked."""
-    checked = 0
-    for block in BLOCKS:
-        if block.kind == "python" and FILE.match(block.text):
-            space = dict[str, Any]()
-            exec(compile(block.text, str(block), "exec"), space)
-            for game in [v for v in space.values() if isinstance(v, type) and hasattr(v, "feedback")]:
-                gamesim.check_game(game())
-                gamesim.check_batch(game())
-                checked += 1
-    assert checked
-
-
-def absent(tree: ast.AST) -> Iterator[str]:
-    """Names that code takes from gamesim and that are not there."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("gs", "gamesim"):
-            if not hasattr(gamesim, node.attr):
-                yield f"gs.{node.attr}"
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gamesim"):
-            module = importlib.import_module(str(node.module))
-            yield from (f"{node.module}.{a.name}" for a in node.names if not hasattr(module, a.name))
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "python" and b.file is not None], ids=str)
+def test_a_file_of_a_page_is_run(block: Block) -> None:
+    """A block that begins with the name of a file, `# crossing.py`: it is run, and every game in it is checked."""
+    own = {"__name__": Path(str(block.file)).stem}
+    exec(compile(block.text, str(block), "exec"), space := dict[str, Any](own))
+    made = [n.name for n in ast.parse(block.text).body if isinstance(n, ast.ClassDef)]
+    for game in [space[name] for name in made if hasattr(space[name], "feedback")]:
+        gamesim.check_game(game())
+        gamesim.check_batch(game())
 
 
 def test_toml_is_read(tmp_path: Path) -> None:
@@ -108,7 +68,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Block, list[st
     found = dict[tuple[str, ...], tuple[Block, list[str]]]()
     for block in BLOCKS:
         if block.kind in SHELLS:
-            for words in calls(block.text, folder):
+            for words in calls(block.script, folder):
                 found.setdefault(tuple(words), (block, words))
     return list(found.values())
 
@@ -117,7 +77,7 @@ def test_every_line_of_a_shell_is_found(asked: list[tuple[Block, list[str]]]) ->
     """What bash was made to say is all there is: no line that begins with gamesim is missing."""
     for block in BLOCKS:
         if block.kind in SHELLS:
-            lines = re.findall(r"(?m)^(?:\$ )?gamesim (\S+)", block.text)
+            lines = re.findall(r"(?m)^gamesim (\S+)", block.script)
             words = {w[0] for b, w in asked if w}
             assert set(lines) <= words | {"--help"}, str(block)
     assert len(asked) > 100
@@ -264,26 +224,3 @@ def test_the_gallery_has_every_experiment() -> None:
     sizes = [p.stat().st_size for p in pictures]
     assert max(sizes) < 60_000
     assert sum(sizes) < 3_000_000
-
-
-@pytest.mark.slow
-def test_the_tutorial_is_run(tmp_path: Path) -> None:
-    """Every shell block of the tutorial in one folder, in order, as a reader would type it."""
-    script = "set -e\n" + "\n".join(
-        b.text
-        for b in BLOCKS
-        if b.page == Path("docs/tutorial.md") and b.kind in SHELLS and "pip install" not in b.text
-    )
-    for block in BLOCKS:
-        named = FILE.match(block.text)
-        if block.page == Path("docs/tutorial.md") and named:
-            (tmp_path / named[1]).write_text(block.text, encoding="utf-8")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "gamesim").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gamesim "$@"\n', encoding="utf-8")
-    (tmp_path / "bin" / "gamesim").chmod(0o755)
-    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ["/bin/bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]

@@ -294,7 +294,7 @@ class TabularGame(EpisodicGame):
         old = self.state_values(policy, temperature)
         q = self.answers_to(policy, old)
         slack = [simplex.regret(x, v, temperature) for x, v in zip(policy, q, strict=True)]  # of pi_i itself
-        best = [simplex.soft_argmax(v, temperature) for v in q]
+        best = [simplex.soft_argmax(v, temperature, rounding=0) for v in q]  # gains keep digits that ties would blur
         gains = torch.zeros_like(old)
         going = torch.ones(old.shape[:-2], dtype=torch.bool, device=old.device)  # each policy has rounds of its own
         for _ in range(SWEEPS):
@@ -322,7 +322,7 @@ def _replaced(policy: Policy, i: int, x: Tensor) -> Policy:
 
 def _greedy(x: Tensor, values: Tensor, temperature: Any, close: Tensor) -> Tensor:
     """The best actions, and those of before where they are as good up to rounding."""
-    better = simplex.soft_argmax(values, temperature)
+    better = simplex.soft_argmax(values, temperature, rounding=0)
     if isinstance(temperature, Tensor) or temperature > 0:
         return better
     return torch.where((simplex.regret(x, values) <= close)[..., None], x, better)
