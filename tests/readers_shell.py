@@ -16,8 +16,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+
+from gamesim.benchmarks.faults.nursery import live, preload
 
 ROOT = Path(__file__).parent.parent
 MESSAGE = 1 << 20
@@ -176,13 +179,7 @@ def commands(record: Path) -> list[Command]:
 
 def serve() -> None:
     """The process that commands are forks of; it writes a byte when it is ready."""
-    import torch
-
-    torch.set_num_threads(1)
-    import gamesim.sweeps.local
-    from gamesim import cli, kernels, running
-
-    assert cli, (gamesim.sweeps.local, kernels, running)
+    preload()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(sys.argv[1])
     listener.listen(64)
@@ -191,39 +188,26 @@ def serve() -> None:
     while True:
         line, _ = listener.accept()
         if os.fork() == 0:
-            listener.close()
-            _live(line)
+            live(partial(_prepare, line), lambda code: line.send(str(code).encode()))  # noqa: B023  a fork has one
         line.close()
 
 
-def _live(line: socket.socket) -> None:
-    """A command's whole life."""
-    code = 70  # of a defect
-    try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        message, files, _, _ = socket.recv_fds(line, MESSAGE, 3)
-        asked = json.loads(message)
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-            os.close(file)
-        os.chdir(asked["cwd"])
-        os.environ.clear()
-        os.environ.update(asked["environ"])
-        sys.argv = ["gamesim", *asked["words"]]
-        sys.path[0] = ""
-        threading.Thread(target=_end_with, args=[line], daemon=True).start()
-        from gamesim import cli
-
-        code = cli.main(asked["words"])
-        sys.stdout.flush()
-    except BaseException:  # a fork has nobody above it who would say so
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        line.send(str(code).encode())
-        os._exit(code)
+def _prepare(line: socket.socket) -> list[str]:
+    """Take the place, the environment and the files of who asks, and go when it goes."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    message, files, _, _ = socket.recv_fds(line, MESSAGE, 3)
+    asked = json.loads(message)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["environ"])
+    sys.path[0] = ""
+    threading.Thread(target=_end_with, args=[line], daemon=True).start()
+    words: list[str] = asked["words"]
+    sys.argv = ["gamesim", *words]
+    return words
 
 
 def _end_with(line: socket.socket) -> None:

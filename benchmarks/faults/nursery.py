@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from gamesim.benchmarks.faults.mischief import install, start_forkserver
 
@@ -109,20 +110,48 @@ class Nursery:
         return json.loads(answer)
 
 
-def serve() -> None:
-    """The nursery's process: a question a line on stdin, an answer a line on stdout, until stdin ends."""
+def preload() -> None:
+    """Import, once for all forks, what any command may, and leave the processor's other threads to others."""
     import torch
 
     torch.set_num_threads(1)
     import gamesim.records
     from gamesim import cli, running
+    from gamesim.sweeps import local
+
+    assert cli, (running, local)
+    gamesim.records.versions()
+
+
+def live(prepare: Callable[[], Sequence[str]], ended: Callable[[int], object] = lambda code: None) -> NoReturn:
+    """A fork's whole life: prepare, which says what it is to do, do it, and tell the exit code."""
+    code = 70  # of a defect
+    try:
+        arguments = prepare()
+        from gamesim import cli
+
+        code = cli.main(arguments)
+        sys.stdout.flush()
+    except BaseException:  # a fork has nobody above it who would say so
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        ended(code)
+        os._exit(code)
+
+
+def serve() -> None:
+    """The nursery's process: a question a line on stdin, an answer a line on stdout, until stdin ends."""
+    preload()
+    import gamesim.records
+    from gamesim import cli
 
     found = gamesim.records.commit()
     gamesim.records.commit = lambda: found  # git, once
-    gamesim.records.versions()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    assert running is not None
     for line in sys.stdin:
         question: Mapping[str, Any] = json.loads(line)
         if question.get("mischief", {}).get("forkserver") == "shared":
@@ -138,25 +167,13 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                _live(**question)
+                live(partial(_prepare, **question))
         answers.write(f"{answer}\n")
         answers.flush()
 
 
-def _live(arguments: list[str], said: str, mischief: dict[str, Any]) -> None:
-    """A child's whole life."""
-    code = 70  # of a defect
-    try:
-        sys.stdin.close()
-        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT, 0o666), 2)
-        install(**mischief)
-        from gamesim import cli
-
-        code = cli.main(arguments)
-    except BaseException:  # a fork has nobody above it who would say so
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+def _prepare(arguments: list[str], said: str, mischief: dict[str, Any]) -> list[str]:
+    sys.stdin.close()
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT, 0o666), 2)
+    install(**mischief)
+    return arguments
