@@ -322,7 +322,7 @@ def _replaced(policy: Policy, i: int, x: Tensor) -> Policy:
 
 def _greedy(x: Tensor, values: Tensor, temperature: Any, close: Tensor) -> Tensor:
     """The best actions, and those of before where they are as good up to rounding."""
-    better = simplex.soft_argmax(values, temperature, rounding=0)
+    better = simplex.soft_argmax(values, temperature)
     if isinstance(temperature, Tensor) or temperature > 0:
         return better
     return torch.where((simplex.regret(x, values) <= close)[..., None], x, better)
