@@ -108,6 +108,7 @@ class Shell:
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from readers_shell import serve; serve()", str(self._address)],
             env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
@@ -119,10 +120,8 @@ class Shell:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdout is not None
         self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
+        self._process.communicate()
 
     def _write(self, name: str, text: str) -> None:
         path = self._bin / name
@@ -184,12 +183,19 @@ def serve() -> None:
     listener.bind(sys.argv[1])
     listener.listen(64)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
+    threading.Thread(target=_end_with_the_tests, daemon=True).start()
     os.write(1, b"r")
     while True:
         line, _ = listener.accept()
         if os.fork() == 0:
             live(partial(_prepare, line), lambda code: line.send(str(code).encode()))  # noqa: B023  a fork has one
         line.close()
+
+
+def _end_with_the_tests() -> None:
+    """However they end: what bash has yet to do then fails at once."""
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 def _prepare(line: socket.socket) -> list[str]:

@@ -127,9 +127,13 @@ def test_the_optimum_is_that_of_a_joint_search() -> None:
     def slope(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         return torch.autograd.functional.jacobian(joint, torch.from_numpy(x)).numpy()  # type: ignore[no-any-return]
 
-    theirs = optimize.minimize(
-        lambda x: float(joint(torch.from_numpy(x))), begin.numpy(), jac=slope, method="BFGS", options={"maxiter": 3000}
-    )
+    def value(x: np.ndarray[Any, Any]) -> float:
+        return float(joint(torch.from_numpy(x)))
+
+    x = begin.numpy()
+    for _ in range(5):  # begun anew where a line search ends early, which depends on the processor
+        theirs = optimize.minimize(value, x, jac=slope, method="BFGS", options={"maxiter": 3000})
+        x = theirs.x
     assert abs(float(found.value) - theirs.fun) < 2e-3
 
 

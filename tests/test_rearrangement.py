@@ -177,10 +177,11 @@ PAIRS: list[tuple[Any, Any]] = [
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda p: "-".join(getattr(g, "kind", "function") for g in p))
 def test_bounds_symmetry_and_what_is_attained(pair: tuple[Any, Any]) -> None:
-    there, back = (rearrangement_distance(*p, points=30, restarts=3) for p in (pair, pair[::-1]))
+    points = 32  # whose midpoints are no cuts of 20 blocks, where the last digit of a match would choose the side
+    there, back = (rearrangement_distance(*p, points=points, restarts=3) for p in (pair, pair[::-1]))
     assert there.distance == pytest.approx(back.distance, abs=1e-12)
     first, second = (g if isinstance(g, Graphon) else FunctionGraphon(g) for g in pair)
-    x = quadrature("midpoint", 30).positions
+    x = quadrature("midpoint", points).positions
     few = all(g.blocks() is not None for g in (first, second)) and "20" not in str(len(first.blocks()[0]))  # type: ignore[index]
     if few:
         means = [float(w @ v @ w) for v, w in (rearrangement._blocks(g) for g in (first, second))]  # type: ignore[misc]
