@@ -67,9 +67,10 @@ OTHERS = {
     "make": '"{make}" --dry-run -C "{root}" "$@" >/dev/null || echo make "$@" >&2',
     "tensorboard": '"{python}" -m tensorboard.main --inspect "$@" >/dev/null 2>&1 || echo tensorboard "$@" >&2',
     "pip": "exit 0",
+    "listening": """"{python}" -IS -c 'import socket; socket.create_connection(("127.0.0.1", '$1'))' 2>/dev/null""",
 }
 """What else pages call. make and programs of tests say what they would do, tensorboard looks at the logs and leaves,
-and pip does nothing."""
+and pip does nothing; and whether a server is there yet."""
 
 
 @dataclass(frozen=True)

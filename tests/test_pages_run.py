@@ -145,11 +145,11 @@ def as_typed(page: str) -> str:
         if block.kind == "toml" and block.file is None and "runs" in tomllib.loads(block.text):
             script += f"\ncat > unnamed.toml <<'END'\n{block.text}\nEND\ngamesim sweep unnamed.toml"
     port = str(free_port())
-    ready = f"until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.1; done"
+    ready = f"until listening {port}; do sleep 0.1; done"
     serves = re.compile(r"(?m)^gamesim llm serve [^#\n]*")
     for line in serves.findall(script):
-        asked = line.rstrip(" &") + ("" if "--port" in line else " --port 8000")
-        script = script.replace(line, f"{asked} & {ready} ")
+        asked = line.rstrip() + ("" if "--port" in line else " --port 8000")
+        script = script.replace(line, f"{asked} " if asked.endswith("&") else f"{asked} & {ready} ")
     return script.replace("8000", port).replace(".venv/bin/python", "python")
 
 
