@@ -36,9 +36,9 @@ QUICK = {
 
 # --- what a reader has in the folder --------------------------------------------------------------------------------
 
-GAME = """NFG 1 R "Battle of the sexes" { "Row" "Column" } { { "opera" "fight" } { "opera" "fight" } }
+GAME = """NFG 1 R "Chicken" { "Row" "Column" } { { "go" "wait" } { "go" "wait" } }
 
-3 2 0 0 0 0 2 3
+0 0 2 7 7 2 6 6
 """
 STUDY = """iterations = 50
 seeds = 3
@@ -50,7 +50,7 @@ s = { step_size = [0.1, 0.5] }
 OWN_STUDY = """iterations = 20
 [[runs]]
 game = "mymodule:MyGame"
-solver = "policy-mirror-descent"
+solver = "%s"
 """
 NETWORK = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><graph edgedefault="undirected">
 <node id="a"/><node id="b"/><node id="c"/><edge source="a" target="b"/><edge source="b" target="c"/></graph></graphml>
@@ -116,7 +116,8 @@ def files(page: str) -> dict[str, str]:
         "path/to/game.nfg": GAME,
         "my-network.graphml": NETWORK,
         "log.csv": LOG,
-        "study.toml": OWN_STUDY if page == "docs/adding-a-game.md" else STUDY,
+        "study.toml": OWN_STUDY % "policy-mirror-descent" if page == "docs/adding-a-game.md" else STUDY,
+        "mine.toml": OWN_STUDY % "mymodule:MySolver",
         "long.toml": STUDY.replace("50", "1000"),
         "crossing.py": crossing,
         "mymodule.py": crossing + roads + solver + OWN,
