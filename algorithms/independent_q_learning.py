@@ -99,7 +99,8 @@ class IndependentQLearning:
         found = play_out(game, played, self.episodes, generator)
         learned = [self._learned(t, i, q, n, found) for i, (q, n) in enumerate(zip(state.q, state.visits, strict=True))]
         q, visits = (tuple(x[k] for x in learned) for k in (0, 1))
-        return Tables(q, visits, tuple(soft_argmax(x, self.temperature(t), rounding=0) for x in q))
+        greedy = tuple(soft_argmax(x, self.temperature(t), rounding=0) for x in q)  # what luck estimates does not tie
+        return Tables(q, visits, greedy)
 
     def _learned(self, t: int, i: int, q: Tensor, visits: Tensor, found: Played) -> tuple[Tensor, Tensor]:
         episodes, end = found.episodes, None if found.end is None else found.end[..., i]

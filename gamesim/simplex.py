@@ -115,7 +115,7 @@ def soft_maximum(values: Tensor, temperature: Number) -> Tensor:
 
 
 def soft_argmax(values: Tensor, temperature: Number, rounding: float = ROUNDING) -> Tensor:
-    """The maximiser of `soft_maximum`: softmax(values / temperature); at 0 uniform over the best actions.
+    """The maximiser of `soft_maximum`, [..., a]: softmax(values / temperature); at 0 uniform over the best actions.
 
     Actions are as good as the best if so many units of `rounding` are between. Which of two actions that are worth the
     same is larger in the last digit depends on the processor and the order of sums, and a best response must not.

@@ -192,6 +192,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         lambda: CongestionGame(torch.ones(2, 2, 1), f64([1.0, 2.0]), 2),
         "action_counts: got 2, expected 2 numbers from 1 to 2",
     ),
+    "an array of counts": (
+        lambda: CongestionGame(torch.ones(2, 2, 1), f64([1.0, 2.0]), torch.tensor([2, 2])),
+        "action_counts: got tensor([2, 2]), expected 2 numbers from 1 to 2",
+    ),
     "a player without sets": (
         lambda: CongestionGame(torch.ones(2, 2, 1), f64([1.0, 2.0]), (2, 0)),
         "action_counts: got (2, 0), expected 2 numbers from 1 to 2",

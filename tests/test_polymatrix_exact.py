@@ -173,6 +173,10 @@ NOT_A_GAME: dict[str, tuple[tuple[Any, ...], str]] = {
         (pair(), ones(1, 2, 2), 2),
         "action_counts: got 2, expected numbers from 1 to 2, one for each player, 2 for one",
     ),
+    "an array of counts": (
+        (pair(), ones(1, 2, 2), torch.tensor([2, 2])),
+        "action_counts: got tensor([2, 2]), expected numbers from 1 to 2, one for each player, 2 for one",
+    ),
     "no players": (
         (pair()[:0], ones(0, 2, 2)),
         "action_counts: got (), expected numbers from 1 to 2, one for each player, 2 for one",

@@ -4,6 +4,7 @@ and that a batch is answered as one by one."""
 from math import inf, nan
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,9 +129,22 @@ class Counted(NormalFormGame):
 
 
 def test_numbers_of_actions_are_whole_and_above_0() -> None:
-    for counts in (3, 0, None, (), [], (2, 0), (-1, 2), (2, 2.0), (2, "a"), (2, None)):
+    for counts in (
+        3,
+        0,
+        None,
+        np.array([2, 2]),
+        torch.tensor([2, 2]),
+        (),
+        [],
+        (2, 0),
+        (-1, 2),
+        (2, 2.0),
+        (2, "a"),
+        (2, None),
+    ):
         assert said(Counted(counts).start) == (
-            f"action_counts: got {counts!r}, expected a tuple of whole numbers above 0, one for each player"
+            f"action_counts: got {counts}, expected a tuple of whole numbers above 0, one for each player"
         )
     for counts in ((1,), [2, 1], (2, 3, 4)):
         assert [len(x) for x in Counted(counts).start()] == list(counts)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gamesim.errors import refuse
 from gamesim.games.counting import expect_others
-from gamesim.games.finite import are_counts
+from gamesim.games.finite import are_counts, left_out
 from gamesim.games.matrix import LARGEST
 from gamesim.games.structured import StructuredGame
 from gamesim.shapes import broadcast_shapes
@@ -57,7 +57,7 @@ class CongestionGame(StructuredGame):
         if not bool(self.costs.isfinite().all()):
             index = tuple((~self.costs.isfinite()).nonzero()[0].tolist())
             raise refuse(f"costs{list(index)}", float(self.costs[index]), "a finite cost")
-        counts = self.action_counts if self.action_counts != () else (widest,) * n
+        counts = (widest,) * n if left_out(self.action_counts) else self.action_counts
         if not are_counts(counts) or len(counts) != n or max(counts) > widest:
             raise refuse("action_counts", counts, f"{n} numbers from 1 to {widest}")
         object.__setattr__(self, "action_counts", tuple(counts))

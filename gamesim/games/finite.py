@@ -10,8 +10,15 @@ from gamesim.errors import refuse
 
 
 def are_counts(counts: object) -> TypeGuard[tuple[int, ...] | list[int]]:
-    """Whether it is a tuple or list of whole numbers above 0."""
-    return isinstance(counts, tuple | list) and all(isinstance(x, Integral) and int(x) > 0 for x in counts)
+    """Whether it is a tuple or list of whole numbers above 0, at least one."""
+    if not isinstance(counts, tuple | list) or not counts:
+        return False
+    return all(isinstance(x, Integral) and int(x) > 0 for x in counts)
+
+
+def left_out(counts: object) -> bool:
+    """Whether counts are an empty tuple or list; an array has no truth value to ask for."""
+    return isinstance(counts, tuple | list) and not counts
 
 
 class FiniteGame(ABC):
@@ -48,5 +55,5 @@ def require_counts(game: FiniteGame) -> None:
     names = [name for name in ("action_counts", "observation_counts") if hasattr(game, name)]
     for name in names:
         counts: object = getattr(game, name)
-        if not counts or not are_counts(counts) or len(counts) != len(game.action_counts):
+        if not are_counts(counts) or len(counts) != len(game.action_counts):
             raise refuse(name, counts, "a tuple of whole numbers above 0, one for each player")

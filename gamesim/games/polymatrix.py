@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from gamesim.errors import refuse
-from gamesim.games.finite import are_counts
+from gamesim.games.finite import are_counts, left_out
 from gamesim.games.matrix import LARGEST, as_tensor
 from gamesim.games.structured import StructuredGame
 from gamesim.shapes import broadcast_shapes
@@ -56,8 +56,8 @@ class PolymatrixGame(StructuredGame):
         widest = self.matrices.shape[-1]
         named = int(self.edges.max()) + 1 if len(self.edges) else 0
         require_room(named, widest)
-        counts = self.action_counts if self.action_counts != () else (widest,) * named
-        if not counts or not are_counts(counts) or max(counts) != widest:
+        counts = (widest,) * named if left_out(self.action_counts) else self.action_counts
+        if not are_counts(counts) or max(counts) != widest:
             wanted = f"numbers from 1 to {widest}, one for each player, {widest} for one"
             raise refuse("action_counts", counts, wanted)
         object.__setattr__(self, "action_counts", tuple(counts))

@@ -199,7 +199,7 @@ class Given(VariationalProblem):
         if self.projection is None:
             return super().project(point)
         found = _like(point, self.projection(point), "projection")
-        shapes, wanted = ([tuple(x.shape) for x in point] for point in (found, point))
+        shapes, wanted = ([tuple(x.shape) for x in each] for each in (found, point))
         if shapes != wanted:
             raise InvalidInput(f"projection: returned shapes {shapes}, expected those of the point, {wanted}")
         return found
