@@ -11,9 +11,8 @@ from gamesim.errors import refuse
 
 def are_counts(counts: object) -> TypeGuard[tuple[int, ...] | list[int]]:
     """Whether it is a tuple or list of whole numbers above 0, at least one."""
-    if not isinstance(counts, tuple | list) or not counts:
-        return False
-    return all(isinstance(x, Integral) and int(x) > 0 for x in counts)
+    listed = counts if isinstance(counts, tuple | list) else ()
+    return len(listed) > 0 and all(isinstance(x, Integral) and int(x) > 0 for x in listed)
 
 
 def left_out(counts: object) -> bool:
