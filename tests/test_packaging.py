@@ -197,3 +197,15 @@ def test_the_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
     found = json.loads(run(gamesim, "run", "graphon/sis", "fixed-point", *small, "--json", cwd=tmp_path))
     assert found["iterations"] == 2
     assert (tmp_path / found["run"] / "figures" / "convergence.png").is_file()
+
+
+def test_ci_comes_to_the_installation_however_slowly_make_says_its_version(tmp_path: Path) -> None:
+    """A `make` that still writes when its reader has left dies of SIGPIPE, and under pipefail CI ends with it."""
+    make = tmp_path / "make"
+    make.write_text('#!/usr/bin/env bash\n[ "$1" = install ] && exit 7\necho GNU Make; sleep 0.3; echo more\n')
+    make.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / ".ci/run"], env=os.environ | {"PATH": path}, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 7, done.stdout + done.stderr
