@@ -23,6 +23,12 @@ LISTED = 8
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Batches at once  [default: processors / threads]")
 @click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of each worker.")
+@click.option(
+    "--patience",
+    type=float,
+    metavar="SECONDS",
+    help="Kill a batch that measures nothing for so long, and do its runs each alone  [default: wait for ever]",
+)
 @click.option("--address", help="A Ray cluster that is there, as 127.0.0.1:6379  [default: one is started here]")
 @click.option(
     "--gpus",
@@ -70,8 +76,9 @@ def sweep(file: Path, only_plan: bool, as_json: bool, **options: Any) -> None:
 
 
 def _sweep(
-    file: Path, *, engine: str, workers: int | None, threads: int, address: str | None, gpus: float,
-    out: Path | None, resume: bool, allow: tuple[str, ...], log: tuple[str, ...], only_plan: bool, as_json: bool,
+    file: Path, *, engine: str, workers: int | None, threads: int, patience: float | None, address: str | None,
+    gpus: float, out: Path | None, resume: bool, allow: tuple[str, ...], log: tuple[str, ...], only_plan: bool,
+    as_json: bool,
 ) -> int:  # fmt: skip
     from gamesim.errors import refuse
     from gamesim.files import require_name
@@ -84,10 +91,11 @@ def _sweep(
     from gamesim.sweeps.batches import batched
     from gamesim.sweeps.design import read_plan
     from gamesim.sweeps.engines import engine_named
-    from gamesim.sweeps.scheduler import sweep
+    from gamesim.sweeps.scheduler import require_patience, sweep
 
     for text in log:
         reporter_named(text)
+    patience = require_patience(patience)
     who = engine_named(engine, workers=workers, threads=threads, address=address, gpus=gpus)
     plan = read_plan(file, allow)
     if only_plan:
@@ -106,7 +114,7 @@ def _sweep(
                 more = f"  and {len(batch.runs) - 1} more" if len(batch.runs) > 1 else ""
                 click.echo(f"{batch.name}  {first.command}{more}")
         return 0
-    summary, code = sweep(plan, out, who, threads=threads, resume=resume, show=not as_json, log=log)
+    summary, code = sweep(plan, out, who, threads=threads, patience=patience, resume=resume, show=not as_json, log=log)
     if as_json:
         print_json(summary)
     else:

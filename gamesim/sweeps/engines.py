@@ -13,7 +13,7 @@ End = Literal["done", "interrupted", "refused", "failed", "lost"]
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a batch, or, without an end, how far it is."""
+    """What became of a batch, or, without an end, how far it is: it lives. The first says that it has begun."""
 
     batch: Batch
     iteration: int = 0
@@ -35,6 +35,9 @@ class Engine(Protocol):
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened, waiting so long at most if nothing did."""
+
+    def end(self, batch: Batch) -> None:
+        """Kill what does a batch, however it hangs; what became of it, an event tells."""
 
     def stop(self) -> None:
         """Interrupt what is under way: it saves its state and ends."""

@@ -3,8 +3,10 @@
 A process that is killed takes nobody with it; one whose sweep was killed ends by itself within a second.
 """
 
+import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -88,6 +90,13 @@ class Local:
             return [Event(worker.batch, 0, "lost", words)]
         return [worker.event]
 
+    def end(self, batch: Batch) -> None:
+        for worker in self._workers:
+            if worker.batch.name == batch.name and worker.process.is_alive():
+                os.kill(worker.process.pid, signal.SIGUSR1)  # its log then says where it is
+                time.sleep(0.2)
+                worker.process.kill()
+
     def stop(self) -> None:
         for worker in self._workers:
             worker.process.terminate()  # the first is polite: it saves its state
@@ -119,6 +128,9 @@ def work(root: Path, batch: Batch, threads: int, pipe: Connection, log: Path) ->
     with log.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    faulthandler.enable()  # what crashes in a library says where
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    pipe.send((0, None, ""))
     reached, said = 0, 0.0
 
     def tell(iteration: int) -> None:

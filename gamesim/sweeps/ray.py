@@ -52,6 +52,7 @@ class Ray:
         self._refs: dict[Any, Batch] = {}
         self._refused: list[Event] = []
         self._reached: dict[str, int] = {}
+        self._said: dict[str, int] = {}
 
     def open(self, root: Path, threads: int) -> None:
         self._root, self._threads = root.absolute(), threads
@@ -84,6 +85,7 @@ class Ray:
         work = self._task.options(
             num_cpus=self._threads, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False, name=batch.name
         )
+        self._said[batch.name] = _size(log_of(self._root, batch))
         plan = self._ray.put(batch)  # once, whatever dies
         self._refs[work.remote(str(self._root), plan, self._threads)] = batch
 
@@ -95,9 +97,10 @@ class Ray:
         ready, busy = self._ray.wait(list(self._refs), num_returns=1, timeout=seconds)
         events = [self._ended(ref, self._refs.pop(ref)) for ref in ready]
         for batch in (self._refs[ref] for ref in busy):
-            reached = last_iteration(folder_of(self._root, batch) / "trace.csv")
-            if reached > self._reached.get(batch.name, 0):
-                self._reached[batch.name] = reached
+            reached, said = last_iteration(folder_of(self._root, batch) / "trace.csv"), _size(log_of(self._root, batch))
+            before = self._reached.get(batch.name, 0), self._said.get(batch.name, 0)
+            if (reached, said) != before:  # begun, begun again by another worker, or further
+                self._reached[batch.name], self._said[batch.name] = reached, said
                 events.append(Event(batch, reached))
         return events
 
@@ -115,6 +118,12 @@ class Ray:
         if end == "done":
             self.traces[batch.name] = traces
         return Event(batch, reached, end, error)
+
+    def end(self, batch: Batch) -> None:
+        for ref, own in self._refs.items():
+            if own.name == batch.name:
+                with suppress(Exception):  # it may have ended meanwhile
+                    self._ray.cancel(ref, force=True)
 
     def stop(self) -> None:
         for ref in self._refs:
@@ -142,6 +151,7 @@ def task(root: str, batch: Batch, threads: int) -> tuple[End, str, Traces]:
         wanted = f"a folder that every node of the cluster sees; {socket.gethostname()} does not"
         return "refused", str(refuse("out", root, wanted)), {}
     with saying(log_of(place, batch)):
+        print(f"begun by process {os.getpid()} of {socket.gethostname()}", flush=True)
         end, error = ended(place, batch, threads, lambda iteration: None)
     if end != "done":
         return end, error, {}
@@ -171,6 +181,10 @@ def saying(log: Path) -> Iterator[None]:
         for number, before in zip((1, 2), kept, strict=True):
             os.dup2(before, number)
             os.close(before)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
 
 
 def last_iteration(trace: Path) -> int:

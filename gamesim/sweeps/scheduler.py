@@ -16,17 +16,18 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from gamesim.errors import Caution, refuse
 from gamesim.files import Lock, own_folder, read_json, write_json, write_text
+from gamesim.parameters import Bounds, convert
 from gamesim.records import first_difference, versions
 from gamesim.reporting import reporter_named
 from gamesim.signals import Interrupted, Signals
 from gamesim.sweeps.batches import Batch, batched
 from gamesim.sweeps.board import Board, best
 from gamesim.sweeps.design import read_plan
-from gamesim.sweeps.engines import Engine, engine_named
+from gamesim.sweeps.engines import Engine, Event, engine_named
 from gamesim.sweeps.pictures import figures_of
 from gamesim.sweeps.plans import Plan, Planned
 from gamesim.sweeps.results import Ended, ended, notes_of, write_results
@@ -34,6 +35,37 @@ from gamesim.sweeps.work import finished, folder_of, log_of
 
 RETRIES = 3
 """How often a batch whose process or machine died is begun again."""
+TICK = 1.0
+"""Of the time between two looks so many seconds count as waited, at most: a sweep that was stopped has not listened."""
+Seconds = Annotated[float, Bounds("a number of seconds of at least 1", 1)]
+
+
+@dataclass
+class UnderWay:
+    """A batch that was started: how far it is, and for how long nothing was heard of it."""
+
+    batch: Batch
+    iteration: int = 0
+    silent: float | None = None
+    """Seconds; None until it has begun."""
+    stalled: str = ""
+
+    def hear(self, event: Event) -> None:
+        self.iteration, self.silent = event.iteration, 0.0
+
+    def wait(self, seconds: float, patience: float) -> bool:
+        """Whether patience ends here."""
+        if self.silent is None or self.stalled:
+            return False
+        self.silent += min(seconds, TICK)
+        if self.silent > patience:
+            self.stalled = f"stalled: nothing was measured for {patience:g} s after iteration {self.iteration}"
+        return bool(self.stalled)
+
+    @property
+    def runs_done(self) -> float:
+        """In runs."""
+        return self.iteration / max(1, self.batch.runs[0].settings.iterations) * len(self.batch.runs)
 
 
 @dataclass
@@ -44,12 +76,13 @@ class Progress:
     engine: Engine
     board: Board
     signals: Signals
+    patience: float | None = None
     runs: list[Planned] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     found: dict[str, Ended] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
-    at: dict[str, float] = field(default_factory=dict)
+    busy: dict[str, UnderWay] = field(default_factory=dict)
 
     def take_in(self, batch: Batch) -> None:
         """What of a batch is finished on disk."""
@@ -58,23 +91,26 @@ class Progress:
             self.failures.pop(end.run.name, None)
 
     def show(self) -> None:
-        under_way = sum(self.at.values())
+        under_way = sum(batch.runs_done for batch in self.busy.values())
         self.board.update(
-            len(self.found) + under_way, len(self.failures), len(self.at), list(self.found.values()), len(self.runs)
+            len(self.found) + under_way, len(self.failures), len(self.busy), list(self.found.values()), len(self.runs)
         )
 
 
 def sweep(
     plan: Plan | Path | str, out: Path | str, engine: Engine | str = "local", *, workers: int | None = None,
-    threads: int = 1, resume: bool = False, show: bool = False, allow: Sequence[str] = (), log: Sequence[str] = (),
+    threads: int = 1, patience: float | None = None, resume: bool = False, show: bool = False,
+    allow: Sequence[str] = (), log: Sequence[str] = (),
 ) -> tuple[dict[str, Any], int]:  # fmt: skip
     """Do every run of a plan, or of the TOML file that makes one, into the folder `out`.
 
+    patience: seconds without a measure after which a batch is killed and taken apart; None waits for ever.
     allow: classes that the file may name, `module:Class`; log: tools that are told, as of `gamesim run`.
     Returns the summary and the exit code: 0, 1 if a run failed or diverged, 130 or 143 if it was interrupted.
     """
     for text in log:
         reporter_named(text)
+    patience = require_patience(patience)
     plan = plan if isinstance(plan, Plan) else read_plan(Path(plan), allow)
     engine = engine_named(engine, workers=workers, threads=threads) if isinstance(engine, str) else engine
     out = own_folder(Path(out))
@@ -84,7 +120,7 @@ def sweep(
     try:
         _open(out, plan, resume)
         with Signals() as signals:
-            now = Progress(out, engine, board, signals)
+            now = Progress(out, engine, board, signals, patience)
             try:
                 for wave in _waves(plan, now, log):
                     _carry_out(now, wave, threads)
@@ -99,6 +135,11 @@ def sweep(
     finally:
         board.close()
         lock.release()
+
+
+def require_patience(patience: float | None) -> float | None:
+    """Refuse seconds that are none."""
+    return None if patience is None else convert(patience, Seconds, "patience")
 
 
 def _open(out: Path, plan: Plan, resume: bool) -> None:
@@ -152,36 +193,47 @@ def _known(now: Progress, runs: Sequence[Planned], batches: list[Batch]) -> list
 
 def _carry_out(now: Progress, batches: Sequence[Batch], threads: int) -> None:
     """Until nothing is left to do, or somebody wants it to end."""
-    waiting, busy = deque(batches), dict[str, Batch]()
+    waiting = deque(batches)
     if waiting:
         now.engine.open(now.root, threads)
-    stopping = False
-    while busy or (waiting and not now.signals.caught):
-        while waiting and len(busy) < now.engine.slots and not now.signals.caught:
+    stopping, looked = False, time.monotonic()
+    while now.busy or (waiting and not now.signals.caught):
+        while waiting and len(now.busy) < now.engine.slots and not now.signals.caught:
             batch = waiting.popleft()
             now.engine.start(batch)
-            busy[batch.name], now.at[batch.name] = batch, 0.0
+            now.busy[batch.name] = UnderWay(batch)
         if now.signals.caught and not stopping:
             stopping = True
             now.engine.stop()
         for event in now.engine.wait(0.25):
-            batch = event.batch
             if event.end is None:
-                share = event.iteration / max(1, batch.runs[0].settings.iterations)
-                now.at[batch.name] = share * len(batch.runs)
-                continue
-            busy.pop(batch.name, None)
-            now.at.pop(batch.name, None)
-            if event.end == "done" and finished(folder_of(now.root, batch)):
-                now.take_in(batch)
-            elif event.end == "lost" and now.signals.caught:
-                pass  # it died while it was told to end
-            elif event.end in ("lost", "done") and now.lost.get(batch.name, 0) < RETRIES:
-                now.lost[batch.name] = now.lost.get(batch.name, 0) + 1
-                waiting.appendleft(batch)
-            elif event.end != "interrupted":
-                waiting.extendleft(reversed(_taken_apart(now, batch, event.error)))
+                now.busy[event.batch.name].hear(event)
+            else:
+                stalled = now.busy.pop(event.batch.name).stalled
+                waiting.extendleft(reversed(_left_of(now, event, stalled)))
+        looked, before = time.monotonic(), looked
+        for under_way in now.busy.values():
+            if now.patience is not None and under_way.wait(looked - before, now.patience):
+                now.engine.end(under_way.batch)
         now.show()
+
+
+def _left_of(now: Progress, event: Event, stalled: str) -> list[Batch]:
+    """What is to be started for a batch that has ended: nothing, itself once more, or each of its runs alone."""
+    batch = event.batch
+    if event.end == "done" and finished(folder_of(now.root, batch)):
+        now.take_in(batch)
+        return []
+    if event.end in ("failed", "refused"):
+        return _taken_apart(now, batch, event.error)
+    if now.signals.caught or (event.end == "interrupted" and not stalled):
+        return []  # it was told to end
+    if stalled:
+        return _taken_apart(now, batch, stalled)
+    if now.lost.get(batch.name, 0) < RETRIES:
+        now.lost[batch.name] = now.lost.get(batch.name, 0) + 1
+        return [batch]
+    return _taken_apart(now, batch, event.error)
 
 
 def _taken_apart(now: Progress, batch: Batch, error: str) -> list[Batch]:

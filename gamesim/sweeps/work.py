@@ -19,7 +19,7 @@ from gamesim.signals import Signals
 from gamesim.sweeps.batches import Batch, stack
 from gamesim.sweeps.plans import Planned
 
-PATIENCE = 60.0
+DYING = 60.0
 """Seconds to wait for a worker that is dying."""
 Tell = Callable[[int], None]
 """Told the iterations done, now and then."""
@@ -91,7 +91,7 @@ def perform(root: Path, batch: Batch, threads: int, tell: Tell = lambda iteratio
 
 def wait_for(folder: Path) -> None:
     """A worker or a machine that is dying may still hold the folder of the batch that was taken from it."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + DYING
     while folder.is_dir() and time.monotonic() < until:
         try:
             Lock(folder).release()
