@@ -265,23 +265,25 @@ def test_how_a_task_ended(error: Exception, end: str, words: str, monkeypatch: p
 
 
 def test_signs_of_life_and_an_end_by_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch has begun when its log grows, and lives when its trace changes, were it shorter after a crash."""
+    """A batch has begun when its log grows; from then on it lives when its trace changes, were it to shrink."""
     (batch, other, *_) = batched(plan_of(FILE).runs)
     one = engine(monkeypatch)
     cancelled = list[Any]()
     one._ray.wait = lambda refs, **options: ([], refs)
     one._ray.cancel = lambda ref, **options: cancelled.append((ref, options))
-    one._root, one._refs, one._said = tmp_path, {"a": batch, "b": other}, {batch.name: 4, other.name: 0}
+    one._root, one._refs, one._waiting = tmp_path, {"a": batch, "b": other}, {batch.name: 4, other.name: 0}
     log, trace = tmp_path / "logs" / f"{batch.name}.txt", folder_of(tmp_path, batch) / "trace.csv"
-    for path, text in ((log, "died"), (trace, "")):
+    head = "iteration,seed,metric,value\n0,0,regret,1.0\n"
+    for path, text in ((log, "died"), (trace, f"{head}700,0,regret,1.0\n")):
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
     assert one.wait(0) == [], "it waits for a machine; the log is of an earlier life"
     log.write_text("died\nbegun\n", encoding="utf-8")
-    assert [(e.batch, e.iteration, e.end) for e in one.wait(0)] == [(batch, 0, None)]
+    assert [(e.batch, e.iteration, e.end) for e in one.wait(0)] == [(batch, 700, None)]
+    log.write_text("died\nbegun\na game that hangs and talks", encoding="utf-8")
     assert one.wait(0) == []
-    for rows, reached in (("0,0,regret,1.0\n900,0,regret,1.0\n", 900), ("0,0,regret,1.0\n500,0,regret,1.0\n", 500)):
-        trace.write_text(f"iteration,seed,metric,value\n{rows}", encoding="utf-8")
+    for reached in (900, 500):
+        trace.write_text(f"{head}{reached},0,regret,1.0\n", encoding="utf-8")
         assert [e.iteration for e in one.wait(0)] == [reached]
         assert one.wait(0) == []
     one.end(batch)

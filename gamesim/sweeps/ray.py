@@ -52,7 +52,8 @@ class Ray:
         self._refs: dict[Any, Batch] = {}
         self._refused: list[Event] = []
         self._reached: dict[str, int] = {}
-        self._said: dict[str, int] = {}
+        self._waiting: dict[str, int] = {}
+        """By name of a batch that has not begun, how long its log is already."""
 
     def open(self, root: Path, threads: int) -> None:
         self._root, self._threads = root.absolute(), threads
@@ -85,7 +86,7 @@ class Ray:
         work = self._task.options(
             num_cpus=self._threads, num_gpus=gpus, max_retries=RETRIES, retry_exceptions=False, name=batch.name
         )
-        self._said[batch.name] = _size(log_of(self._root, batch))
+        self._waiting[batch.name] = _size(log_of(self._root, batch))
         plan = self._ray.put(batch)  # once, whatever dies
         self._refs[work.remote(str(self._root), plan, self._threads)] = batch
 
@@ -97,16 +98,19 @@ class Ray:
         ready, busy = self._ray.wait(list(self._refs), num_returns=1, timeout=seconds)
         events = [self._ended(ref, self._refs.pop(ref)) for ref in ready]
         for batch in (self._refs[ref] for ref in busy):
-            reached, said = last_iteration(folder_of(self._root, batch) / "trace.csv"), _size(log_of(self._root, batch))
-            before = self._reached.get(batch.name, 0), self._said.get(batch.name, 0)
-            if (reached, said) != before:  # begun, begun again by another worker, or further
-                self._reached[batch.name], self._said[batch.name] = reached, said
+            if _size(log_of(self._root, batch)) <= self._waiting.get(batch.name, -1):
+                continue
+            reached = last_iteration(folder_of(self._root, batch) / "trace.csv")
+            begun = self._waiting.pop(batch.name, None) is not None
+            if begun or reached != self._reached.get(batch.name, 0):  # less than before, where another worker goes on
+                self._reached[batch.name] = reached
                 events.append(Event(batch, reached))
         return events
 
     def _ended(self, ref: Any, batch: Batch) -> Event:
         known = self._ray.exceptions
         reached = self._reached.pop(batch.name, 0)
+        self._waiting.pop(batch.name, None)
         try:
             end, error, traces = self._ray.get(ref)
         except known.TaskCancelledError:
