@@ -1,8 +1,9 @@
-"""Batches that never come back: killed after some patience, taken apart, said; done once the cause is gone."""
+"""Batches that crash or never come back: killed after some patience, taken apart, said; done once the cause is gone."""
 
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -39,22 +40,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 class Hanging(Here):
-    """Every batch with the run `stuck` begins, measures twice at `later` seconds each, and is silent then."""
+    """Every batch with the run `stuck` begins, measures twice, four seconds apart, and is silent then."""
 
-    def __init__(
-        self, clock: SimpleNamespace, stuck: str, *, dies_as: End = "lost", begins: bool = True, later: float = 4.0
-    ) -> None:
+    def __init__(self, clock: SimpleNamespace, stuck: str, *, dies_as: End = "lost") -> None:
         super().__init__()
-        self.clock, self.stuck, self.dies_as, self.begins, self.later = clock, stuck, dies_as, begins, later
+        self.clock, self.stuck, self.dies_as = clock, stuck, dies_as
         self.killed, self.hung = list[str](), list[tuple[float, Event]]()
 
     def start(self, batch: Batch) -> None:
         if all(run.name != self.stuck for run in batch.runs):
-            return super().start(batch)
+            super().start(batch)
+            return
         self.started.append(batch.name)
-        if self.begins:
-            self.hung = [(self.clock.now + self.later * i, Event(batch, 5 * i)) for i in range(3)]
-        return None
+        self.hung = [(self.clock.now + 4 * i, Event(batch, 5 * i)) for i in range(3)]
 
     def wait(self, seconds: float) -> list[Event]:
         due = [event for at, event in self.hung if at <= self.clock.now]
@@ -153,7 +151,8 @@ def test_seconds(patience: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 STUCK = '''
-"""A solver that never comes back from its sixth step where it is told to, and lets nobody tell it to end."""
+"""A solver that does not come back from its sixth step: it crashes, or hangs and lets nobody tell it to end."""
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -164,10 +163,12 @@ from gamesim.algorithms.ftrl import FTRL
 
 @dataclass(frozen=True)
 class Stuck(FTRL):
-    stuck: bool = False
+    way: str = "well"
 
     def step(self, t, game, state, generator):
-        if self.stuck and t == 5 and Path("stuck").exists():
+        if self.way != "well" and t == 5 and Path("stuck").exists():
+            if self.way == "crashes":
+                os.abort()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
             while True:
@@ -179,7 +180,7 @@ iterations = 10
 [[runs]]
 game = "matrix/chicken"
 solver = "stuck:Stuck"
-s = { feedback = "exact", stuck = [true, false] }
+s = { feedback = "exact", way = ["hangs", "well", "crashes"] }
 """
 
 
@@ -201,16 +202,19 @@ def test_a_process_that_hangs(engine: str, tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     assert "run 0: stalled: nothing was measured for 3 s after iteration" in done.stderr
     out = tmp_path / "runs/study"
-    (failure,) = read_json(out / "failures.json")
-    log = Path(failure["log"]) if Path(failure["log"]).is_absolute() else tmp_path / failure["log"]
-    where = r'stuck\.py", line \d+ in step' if engine == "local" else "begun by process"
-    assert re.search(where, log.read_text())
+    failures = read_json(out / "failures.json")
+    assert [f["run"] for f in failures] == ["0", "2"]
+    if engine == "local":
+        assert failures[1]["error"] == f"killed by signal {signal.SIGABRT.value}"
+        for failure in failures:
+            said = (tmp_path / failure["log"]).read_text()
+            assert re.search(r'stuck\.py", line \d+ in step', said), "it says where it was"
     with (out / "results.csv").open(newline="") as file:
         assert {r["run"] for r in csv.DictReader(file)} == {"1"}
     (tmp_path / "stuck").unlink()
     assert run("--resume").returncode == 0
     with (out / "results.csv").open(newline="") as file:
         values = [(r["run"], r["iteration"], r["metric"], r["value"]) for r in csv.DictReader(file)]
-    first, second = ([x[1:] for x in values if x[0] == run] for run in "01")
-    assert first == second, "exact feedback: the two are one run"
+    first, *others = ([x[1:] for x in values if x[0] == run] for run in "012")
+    assert others == [first, first], "exact feedback: the three are one run"
     assert len(first) >= 11
